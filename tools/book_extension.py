@@ -1,0 +1,190 @@
+"""What the book needs beyond Jupyter Book, as a Sphinx extension, so that the plain command
+`jupyter-book build book/` does everything:
+
+- MathJax is brought in once, so that pages need no network;
+- notebooks whose outputs are not cached are executed side by side, one process each, and
+  the cache is emptied when the library, the ledger or the pinned packages have changed;
+- the directives ``ledger-table``, ``benchmark-table`` and ``measured-times`` show records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from docutils import nodes
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.executors.utils import single_nb_execution
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from vendor import CDN, ensure_mathjax
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGGER = logging.getLogger(__name__)
+# what the outputs of a notebook depend on besides its own cells
+INPUTS = ("vlalign_lib/**/*", "results/**/*.json", "constraints.txt", "tools/book_extension.py")
+VARIABLES = ("VLALIGN_MIRROR", "VLALIGN_OFFLINE")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect to Sphinx."""
+    app.connect("config-inited", prepare_mathjax)
+    app.connect("env-get-outdated", forget_outdated)
+    app.connect("env-before-read-docs", execute_side_by_side)
+    app.connect("doctree-resolved", require_alt_text)
+    app.add_directive("ledger-table", LedgerTable)
+    app.add_directive("benchmark-table", BenchmarkTable)
+    app.add_directive("measured-times", MeasuredTimes)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
+
+
+def prepare_mathjax(app: Sphinx, config: Any) -> None:
+    """Bring MathJax in; without it, let the pages load it and say so."""
+    if not ensure_mathjax():
+        config.mathjax_path = CDN
+        LOGGER.info("MathJax could not be brought in: the pages will load it from the network")
+
+
+def fingerprint() -> str:
+    """A hash of everything besides a notebook's own cells that its outputs depend on."""
+    digest = hashlib.sha256()
+    for pattern in INPUTS:
+        for path in sorted(ROOT.glob(pattern)):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    for name in VARIABLES:
+        digest.update(f"{name}={os.environ.get(name, '')}".encode())
+    return digest.hexdigest()
+
+
+def forget_outdated(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> set[str]:
+    """Empty the cache of outputs, and read every page again, when what they show has changed."""
+    cache = get_cache(app.config.nb_execution_cache_path)
+    mark = Path(app.config.nb_execution_cache_path) / "fingerprint"
+    now = fingerprint()
+    if mark.exists() and mark.read_text() == now:
+        return set()
+    cache.clear_cache()
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(now)
+    return set(env.found_docs)
+
+
+def execute_side_by_side(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Execute the notebooks about to be read whose outputs are not cached, in parallel."""
+    cache = get_cache(app.config.nb_execution_cache_path)
+    waiting = []
+    for docname in docnames:
+        path = Path(env.doc2path(docname)).resolve()
+        if path.suffix != ".ipynb":
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        try:
+            cache.match_cache_notebook(notebook)
+        except KeyError:
+            waiting.append((path, notebook))
+    if not waiting:
+        return
+    cores = os.cpu_count() or 1
+    workers = min(cores, len(waiting))
+    LOGGER.info(f"executing {len(waiting)} notebook(s), {workers} at a time")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = threads or str(max(1, cores // workers))
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            runs = [
+                pool.submit(
+                    single_nb_execution,
+                    notebook,
+                    cwd=str(path.parent),
+                    timeout=app.config.nb_execution_timeout,
+                    allow_errors=False,
+                )
+                for path, notebook in waiting
+            ]
+            results = [run.result() for run in runs]
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+    for (path, notebook), result in zip(waiting, results, strict=True):
+        if result.err is not None:
+            raise ExtensionError(f"{path.name} failed:\n{result.exc_string}")
+        LOGGER.info(f"{path.name}: {result.time:.0f} s")
+        cache.cache_notebook_bundle(
+            CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time}),
+            check_validity=False,
+            overwrite=True,
+        )
+
+
+def require_alt_text(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Warn, which fails the build, about every picture that nobody described."""
+    for picture in doctree.findall(nodes.image):
+        if not picture.get("alt", "").strip():
+            LOGGER.warning(
+                "%s: a picture without alt text (%s); set mystnb.image.alt in its cell's metadata",
+                docname,
+                picture.get("uri"),
+            )
+
+
+def raw_html(content: str) -> list[nodes.Node]:
+    return [nodes.raw("", content, format="html")]
+
+
+class LedgerTable(SphinxDirective):
+    """The paper says, we measure: the table of one experiment."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Read the records and lay the table out."""
+        from vlalign_lib.experiments import table
+
+        return raw_html(
+            f'<div class="table-scroll">{table(self.arguments[0], format="html")}</div>'
+        )
+
+
+class BenchmarkTable(SphinxDirective):
+    """Our times beside the peers' from results/benchmarks/NAME.json."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Read the record and lay the table out."""
+        record = json.loads((ROOT / "results/benchmarks" / f"{self.arguments[0]}.json").read_text())
+        return raw_html(benchmark_html(record))
+
+
+def benchmark_html(record: dict[str, Any]) -> str:
+    """Lay a benchmark record out, one row an operation."""
+    raise NotImplementedError
+
+
+class MeasuredTimes(SphinxDirective):
+    """What each chapter took when it was measured, from results/budgets/."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the records and lay the table out."""
+        rows = []
+        for path in sorted((ROOT / "results/budgets").glob("*.json")):
+            record = json.loads(path.read_text())
+            rows.append(budget_row(record))
+        return raw_html("".join(rows))
+
+
+def budget_row(record: dict[str, Any]) -> str:
+    return html.escape(str(record))

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Set up, build, test: what `make` calls, and what to call where there is no make.
+
+python tools/tasks.py book | test | lint | bench | times | setup | links
+
+Only the standard library is used, and the syntax stays old enough for an old Python to get
+as far as the message that it is too old.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
+PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
+STAMP = os.path.join(VENV, "installed.sha256")
+LINKS = {
+    "book/_toc.yml": "../_toc.yml",
+    "book/notebooks": "../notebooks",
+}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    tasks = {
+        "book": book,
+        "test": test,
+        "lint": lint,
+        "bench": bench,
+        "times": times,
+        "setup": setup,
+        "links": mend_links,
+    }
+    parser.add_argument("task", choices=sorted(tasks))
+    task = parser.parse_args(argv).task
+    os.chdir(ROOT)
+    if task != "links":
+        check_python()
+        check_links()
+    if task not in ("links", "setup"):
+        setup()
+    tasks[task]()
+
+
+def check_python():
+    if sys.version_info < (3, 11):
+        stop(
+            "Python 3.11 or newer is needed; this is {} ({}).\n"
+            "Install a newer one, or name it: make book PYTHON=/path/to/python3".format(
+                sys.version.split()[0], sys.executable
+            )
+        )
+
+
+def broken_links():
+    """The symbolic links of book/ that do not lead where they should (a zip loses them)."""
+    broken = []
+    for link, target in LINKS.items():
+        here = os.path.join(ROOT, link)
+        there = os.path.join(ROOT, os.path.dirname(link), target)
+        if not (os.path.exists(here) and os.path.samefile(here, there)):
+            broken.append(link)
+    return broken
+
+
+def check_links():
+    broken = broken_links()
+    if broken:
+        stop(
+            "These should be symbolic links and are not: {}.\n"
+            "Some archives and Windows settings lose them. To mend them:\n\n"
+            "    {} tools/tasks.py links\n".format(
+                ", ".join(broken), os.path.basename(sys.executable)
+            )
+        )
+
+
+def mend_links():
+    for link in broken_links():
+        here = os.path.join(ROOT, link)
+        if os.path.isdir(here) and not os.path.islink(here):
+            shutil.rmtree(here)
+        elif os.path.lexists(here):
+            os.remove(here)
+        there = os.path.normpath(os.path.join(ROOT, os.path.dirname(link), LINKS[link]))
+        try:
+            os.symlink(LINKS[link], here, target_is_directory=os.path.isdir(there))
+        except OSError:  # Windows without the right to make symbolic links
+            link_without_privilege(there, here)
+        print("linked {} to {}".format(link, LINKS[link]))
+    if broken_links():
+        stop("Could not mend {}: is this folder writable?".format(", ".join(broken_links())))
+    print("All links of book/ lead where they should.")
+
+
+def link_without_privilege(there, here):
+    """Windows needs no privilege for a junction (folders) or a hard link (files)."""
+    if os.path.isdir(there):
+        subprocess.check_call(["cmd", "/c", "mklink", "/J", here, there])
+    else:
+        os.link(there, here)
+
+
+def setup():
+    """Create .venv and install the pinned requirements, once per change of them."""
+    wanted = fingerprint()
+    if os.path.exists(STAMP):
+        with open(STAMP) as handle:
+            if handle.read() == wanted and works(PYTHON):
+                return
+    if not works(PYTHON):
+        shutil.rmtree(VENV, ignore_errors=True)
+        print("Creating .venv with {} {}".format(sys.executable, sys.version.split()[0]))
+        if subprocess.call([sys.executable, "-m", "venv", VENV]) != 0:
+            shutil.rmtree(VENV, ignore_errors=True)
+            stop(
+                "Python could not create a virtual environment. On Debian and Ubuntu: "
+                "apt install python3-venv"
+            )
+    print("Installing requirements.txt into .venv (the first time takes some minutes)", flush=True)
+    started = time.time()
+    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if subprocess.call([*command, "-r", "requirements.txt"]) != 0:
+        stop(
+            "The installation failed; the lines above say why. Run the same command again to retry."
+        )
+    with open(STAMP, "w") as handle:
+        handle.write(wanted)
+    print("Installed in {:.0f} s".format(time.time() - started))
+
+
+def fingerprint():
+    """Changes when what should be installed, or where, has changed."""
+    digest = hashlib.sha256((ROOT + sys.version).encode())
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
+        with open(os.path.join(ROOT, name), "rb") as handle:
+            digest.update(handle.read())
+    return digest.hexdigest()
+
+
+def works(python):
+    return os.path.exists(python) and subprocess.call([python, "-c", "pass"]) == 0
+
+
+def run(*command, **variables):
+    """Run a command of .venv from the root; stop with its exit code if it fails."""
+    environment = dict(os.environ, **variables)
+    environment["PATH"] = BIN + os.pathsep + environment.get("PATH", "")
+    environment["VIRTUAL_ENV"] = VENV
+    environment.pop("PYTHONHOME", None)
+    code = subprocess.call(command, cwd=ROOT, env=environment)
+    if code != 0:
+        sys.exit(code)
+
+
+def python(*arguments, **variables):
+    run(PYTHON, *arguments, **variables)
+
+
+def book():
+    started = time.time()
+    run(os.path.join(BIN, "jupyter-book"), "build", "book/", "-W", "--keep-going")
+    page = os.path.join(ROOT, "_build", "html", "index.html")
+    print(
+        "\nThe book is built ({:.0f} s). Open it:\n\n    {}\n".format(time.time() - started, page)
+    )
+
+
+def test():
+    workers = str(min(os.cpu_count() or 1, 8))
+    python("-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup", "tests", OMP_NUM_THREADS="1")
+    python(
+        "-m", "pytest", "-q", "-n", workers, "--nbmake", "--nbmake-timeout=300", "notebooks/",
+        OMP_NUM_THREADS="1",
+    )  # fmt: skip
+
+
+def lint():
+    python("-m", "ruff", "check", ".")
+    python("-m", "ruff", "format", "--check", ".")
+    python("-m", "mypy")
+    python("tools/stamp.py", "--check")
+
+
+def bench():
+    python("-m", "pip", "install", "--quiet", "-r", "requirements-bench.txt")
+    for name in sorted(os.listdir(os.path.join(ROOT, "benchmarks"))):
+        if name.startswith("bench_") and name.endswith(".py"):
+            python(os.path.join("benchmarks", name))
+
+
+def times():
+    python("tools/measure_times.py")
+
+
+def stop(message):
+    sys.exit("\n" + message)
+
+
+if __name__ == "__main__":
+    main()
