@@ -1,0 +1,35 @@
+"""Figures and sliders in one style, for the notebooks and for whoever likes them.
+
+Every figure comes back closed: a cell that ends in it shows it once. Matplotlib is imported
+when the first figure is drawn.
+"""
+
+from vlalign_lib.viz._live import is_live
+from vlalign_lib.viz.intervals import interval_plot
+from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
+from vlalign_lib.viz.retrieval import retrieval_grid
+from vlalign_lib.viz.scatter import embedding_scatter
+from vlalign_lib.viz.slider import FrameSlider, frame_slider
+from vlalign_lib.viz.spectrum import correlation_spectrum
+from vlalign_lib.viz.style import WIDTH, canvas, style, use_style
+from vlalign_lib.viz.wall import pairs_wall
+
+__all__ = [
+    "CYCLE",
+    "MARKERS",
+    "PALETTE",
+    "WIDTH",
+    "FrameSlider",
+    "canvas",
+    "colour",
+    "correlation_spectrum",
+    "embedding_scatter",
+    "frame_slider",
+    "has_colour",
+    "interval_plot",
+    "is_live",
+    "pairs_wall",
+    "retrieval_grid",
+    "style",
+    "use_style",
+]

@@ -1,0 +1,92 @@
+"""Pictures and words placed into axes."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def as_pictures(images: Any, name: str) -> NDArray[Any]:
+    """Return ``images`` as an array (n, h, w) or (n, h, w, 3), finite.
+
+    Raises:
+        ValueError: another shape, no picture, or NaN.
+    """
+    array = np.asarray(images)
+    grey = array.ndim == 3
+    if not (grey or (array.ndim == 4 and array.shape[-1] in (3, 4))) or not array.size:
+        raise ValueError(
+            f"{name}: expected pictures (n, h, w) or (n, h, w, 3), got shape {array.shape}; rows "
+            "of numbers need array.reshape(n, h, w), a single picture picture[None]"
+        )
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got {array.dtype} with NaN or infinity")
+    return array
+
+
+def is_words(items: Any) -> bool:
+    """Tell whether ``items`` is a sequence of strings."""
+    return (
+        isinstance(items, Sequence) and len(items) > 0 and all(isinstance(i, str) for i in items)
+    ) or (isinstance(items, np.ndarray) and items.ndim == 1 and items.dtype.kind in "UT")
+
+
+def draw_picture(
+    axes: Axes, picture: NDArray[Any], box: tuple[float, float, float, float], peak: float
+) -> None:
+    """Draw one picture, dark ink on a light ground, into ``box`` = (left, right, bottom, top)."""
+    axes.imshow(
+        picture,
+        extent=box,
+        cmap="gray_r" if picture.ndim == 2 else None,
+        vmin=0,
+        vmax=peak,
+        interpolation="antialiased",
+        aspect="auto",
+        zorder=2,
+    )
+
+
+def frame(axes: Axes, box: tuple[float, float, float, float], *, colour: str, width: float) -> None:
+    """Draw a frame around ``box`` = (left, right, bottom, top)."""
+    from matplotlib.patches import Rectangle
+
+    left, right, bottom, top = box
+    axes.add_patch(
+        Rectangle(
+            (left, bottom),
+            right - left,
+            top - bottom,
+            fill=False,
+            edgecolor=colour,
+            linewidth=width,
+            zorder=3,
+        )
+    )
+
+
+def peak_of(pictures: NDArray[Any]) -> float:
+    """Return the value drawn as full ink: 1, or the largest value where it is larger."""
+    return max(1.0, float(pictures.max()))
+
+
+def wrap(text: str, width: int, lines: int) -> str:
+    """Return ``text`` broken to ``width`` characters, cut with an ellipsis after ``lines``."""
+    broken = textwrap.wrap(text, width) or [""]
+    if len(broken) > lines:
+        broken = broken[:lines]
+        broken[-1] = broken[-1][: width - 1].rstrip() + "…"
+    return "\n".join(broken)
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks, spines and grid off."""
+    axes.set_axis_off()
+    axes.grid(False)

@@ -1,0 +1,115 @@
+"""Means with their intervals, one row a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vlalign_lib.viz.palette import CYCLE, colour, has_colour
+from vlalign_lib.viz.style import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def interval_plot(
+    results: Mapping[str, Any],
+    *,
+    xlabel: str,
+    printed: Mapping[str, float] | None = None,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+    height: float | None = None,
+) -> Figure:
+    """Return a dot and a whisker for each method: the mean and its 95 % interval.
+
+    Args:
+        results: by name, best first or in the order of the table: a (mean, low, high) triple,
+            or an object with these attributes (a ledger's ``Estimate``). A low or high of None
+            or NaN leaves the whisker out.
+        xlabel: what is measured, with its unit: "class mAP (0 to 1)".
+        printed: numbers of a paper by name, drawn as hollow diamonds.
+        reference: lines to compare with by name: ``{"chance": 0.15}``.
+        title: a line above.
+        height: height in inches; None gives each row its place.
+
+    Returns:
+        The figure, closed; a method has the colour it has everywhere.
+
+    Raises:
+        ValueError: no results, no label, an interval that does not hold its mean, or a printed
+            number of a method that is not shown.
+
+    Chapter:
+        Chapter 01 introduces intervals; every chapter compares with them.
+
+    Example:
+        >>> figure = interval_plot({"CCA": (0.31, 0.29, 0.33)}, xlabel="class mAP (0 to 1)")
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['CCA']
+    """
+    if not results:
+        raise ValueError("results: expected at least one method, got none")
+    if not xlabel.strip():
+        raise ValueError("xlabel: say what is measured, and in which unit")
+    strange = sorted(set(printed or {}) - set(results))
+    if strange:
+        raise ValueError(f"printed: {', '.join(strange)} is not among the results")
+    n = len(results)
+    with_legend = bool(printed) or bool(reference)
+    figure, axes = canvas(height=height or 0.85 + 0.36 * n + 0.25 * with_legend)
+    for row, (name, value) in enumerate(results.items()):
+        mean, low, high = _triple(name, value)
+        shade = colour(name) if has_colour(name) else CYCLE[row % len(CYCLE)]
+        if low is not None and high is not None:
+            axes.plot([low, high], [row, row], color=shade, linewidth=2.2, solid_capstyle="butt")
+            axes.plot([low, high], [row, row], color=shade, marker="|", markersize=9, linestyle="")
+        axes.plot(mean, row, marker="o", markersize=8, color=shade, linestyle="")
+    if printed:
+        places = [list(results).index(name) for name in printed]
+        axes.plot(
+            list(printed.values()),
+            places,
+            marker="D",
+            markersize=8,
+            markerfacecolor="none",
+            markeredgecolor="#1A1A1A",
+            markeredgewidth=1.3,
+            linestyle="",
+            label="the paper",
+        )
+        axes.plot([], [], marker="o", color="#3A3A3A", linestyle="", label="we measure, 95 %")
+    for i, (name, level) in enumerate((reference or {}).items()):
+        axes.axvline(
+            level, color=colour("chance"), linestyle=("--", ":", "-.")[i % 3], label=name, zorder=0
+        )
+    axes.set_yticks(range(n), list(results), fontsize=10)
+    axes.set_ylim(n - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(xlabel)
+    if with_legend:
+        figure.legend(loc="outside lower center", ncols=4)
+    if title:
+        axes.set_title(title)
+    return figure
+
+
+def _triple(name: str, value: Any) -> tuple[float, float | None, float | None]:
+    if hasattr(value, "mean") and hasattr(value, "low") and hasattr(value, "high"):
+        parts = (value.mean, value.low, value.high)
+    else:
+        parts = tuple(value) if np.iterable(value) else ()
+    if len(parts) != 3 or parts[0] is None or not np.isfinite(parts[0]):
+        raise ValueError(
+            f"results[{name!r}]: expected (mean, low, high) or an Estimate, got {value!r}"
+        )
+    mean = float(parts[0])
+    if any(end is None or not np.isfinite(end) for end in parts[1:]):
+        return mean, None, None
+    low, high = float(parts[1]), float(parts[2])
+    slack = 1e-9 * max(1.0, abs(mean))
+    if not low - slack <= mean <= high + slack:
+        raise ValueError(f"results[{name!r}]: the interval {low}–{high} does not hold {mean}")
+    return mean, low, high

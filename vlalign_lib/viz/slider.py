@@ -1,0 +1,267 @@
+"""A slider that moves in the printed page, and recomputes where a kernel runs."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vlalign_lib.viz._live import is_live
+from vlalign_lib.viz._png import as_figure, data_uri, png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 160  # 1,120 pixels across: sharp on most screens, and small
+_SLOW = 0.25  # seconds; a drawing that takes longer waits until the handle is let go
+
+# Frames lie on top of each other and only their visibility changes: nothing is laid out or
+# decoded anew while the handle moves, and nothing is animated.
+_CSS = """
+html[data-theme=dark] .bd-content div.cell_output .output.text_html:has(>.vl-slider)\
+{background:none;color:var(--pst-color-text-base);padding:0}
+.vl-slider{margin:.5rem 0;max-width:47rem;color:inherit}
+.vl-slider .vl-frames{display:grid;background:#fff;border-radius:.25rem;overflow:hidden}
+.vl-slider.vl-slider .vl-frames img.vl-frame{grid-area:1/1;\
+width:100%;height:auto;margin:0;padding:0;\
+background:#fff;visibility:hidden}
+.vl-slider.vl-slider .vl-frames img.vl-frame.vl-on{visibility:visible}
+.vl-slider label{display:block;margin:.4rem 0 0;font-weight:400}
+.vl-slider .vl-said{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem}
+.vl-slider output{font-weight:600;font-variant-numeric:tabular-nums}
+.vl-slider input{display:block;width:100%;height:2.75rem;margin:0;padding:0;cursor:pointer;\
+touch-action:manipulation;accent-color:var(--pst-color-primary,var(--jp-brand-color1,#0b7285))}
+.vl-slider input:focus-visible{outline:.15rem solid \
+var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:.1rem;border-radius:.25rem}
+.vl-slider .vl-ends{display:flex;justify-content:space-between;margin-top:-.4rem;font-size:.85em;\
+opacity:.85}
+@media print{.vl-slider input,.vl-slider .vl-ends{display:none}}
+"""
+_CSS = re.sub(r"\n", "", _CSS)
+
+_SCRIPT = """
+(function(){
+var root=document.currentScript.closest(".vl-slider"),input=root.querySelector("input"),
+said=root.querySelector("output"),frames=root.querySelectorAll(".vl-frame");
+function move(){frames.forEach(function(frame,i){
+var on=i===+input.value;frame.classList.toggle("vl-on",on);
+if(on){said.textContent=frame.dataset.value;
+input.setAttribute("aria-valuetext",frame.dataset.value)}})}
+input.addEventListener("input",move);window.addEventListener("pageshow",move);move();
+})()
+"""
+_SCRIPT = re.sub(r"\n", "", _SCRIPT)
+
+
+class FrameSlider:
+    """Pre-rendered frames and a range input: what :func:`frame_slider` gives a printed page.
+
+    Args:
+        frames: PNG images, one a position.
+        said: what the output says at each position.
+        alts: alternative text of each frame.
+        label: what the handle changes.
+        start: index of the first position shown.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[bytes],
+        said: Sequence[str],
+        alts: Sequence[str],
+        label: str,
+        start: int,
+    ) -> None:
+        self.frames = tuple(frames)
+        self.said = tuple(said)
+        self.alts = tuple(alts)
+        self.label = label
+        self.start = start
+
+    def _repr_html_(self) -> str:
+        esc = html.escape
+        images = "".join(
+            f'<img class="vl-frame{" vl-on" if i == self.start else ""}" '
+            f'src="{data_uri(frame)}" alt="{esc(alt)}" data-value="{esc(said)}" decoding="sync">'
+            for i, (frame, said, alt) in enumerate(
+                zip(self.frames, self.said, self.alts, strict=True)
+            )
+        )
+        shown = esc(self.said[self.start])
+        # The label holds the input, so that nothing needs an id and nothing can clash.
+        return (
+            f'<div class="vl-slider" role="group" aria-label="{esc(self.label)}">'
+            f'<style>{_CSS}</style><div class="vl-frames">{images}</div>'
+            f'<label><span class="vl-said"><span>{esc(self.label)}</span>'
+            f'<output aria-live="off">{shown}</output></span>'
+            f'<input type="range" min="0" max="{len(self.frames) - 1}" step="1" '
+            f'value="{self.start}" autocomplete="off" aria-label="{esc(self.label)}" '
+            f'aria-valuetext="{shown}"></label>'
+            f'<div class="vl-ends" aria-hidden="true"><span>{esc(self.said[0])}</span>'
+            f"<span>{esc(self.said[-1])}</span></div>"
+            f"<script>{_SCRIPT}</script></div>"
+        )
+
+    def __repr__(self) -> str:
+        """Return the slider in words, for terminals."""
+        return (
+            f"{self.label}: {len(self.frames)} frames, {self.said[0]} … {self.said[-1]}; shown "
+            f"{self.said[self.start]}: {self.alts[self.start]}"
+        )
+
+
+def frame_slider(
+    render: Callable[[Any], Figure],
+    values: Sequence[Any],
+    *,
+    label: str,
+    alt: str | Callable[[Any], str],
+    start: Any = None,
+    unit: str = "",
+    format: str | Callable[[Any], str] = "",
+) -> Any:
+    """Return a figure with a slider under it, which moves with no kernel and with no network.
+
+    In the built book every frame is drawn beforehand and an ordinary range input shows one of
+    them. Where a kernel runs (Jupyter, Colab, VS Code) the same call gives a control that
+    draws anew; ``VLALIGN_LIVE`` set to 0 or 1 chooses by hand.
+
+    Args:
+        render: draws the figure for one value; give all of them the same size and axes.
+        values: the positions, at least two, in order; numbers or words.
+        label: what the slider changes, in words: "relative regularisation κ".
+        alt: what a frame shows, for readers who cannot see it: a format string with
+            ``{value}``, or a function of the value.
+        start: the value shown first; None is the first one.
+        unit: written behind the value: "pairs"; "%" and "°" follow without a space.
+        format: how a value is written: a format specification such as ``".2f"``, or a
+            function of the value.
+
+    Returns:
+        A :class:`FrameSlider`, or an ipywidgets box; shown when it is the last expression of
+        a cell.
+
+    Raises:
+        ValueError: fewer than two values, a start that is not among them, no label, an
+            alternative text that does not depend on the value, or a ``render`` that returns
+            no figure.
+
+    Chapter:
+        Every chapter has one; chapter 01 is the first.
+
+    Example:
+        >>> from vlalign_lib.viz import canvas
+        >>> def draw(k):
+        ...     figure, axes = canvas(height=2)
+        ...     _ = axes.plot([0, 1], [0, k])
+        ...     return figure
+        >>> frame_slider(draw, [1, 2, 3], label="slope", alt="A line of slope {value}.")
+        slope: 3 frames, 1 … 3; shown 1: A line of slope 1.
+    """
+    positions = list(values)
+    if len(positions) < 2:
+        raise ValueError(f"frame_slider: needs at least two values, got {len(positions)}")
+    if not isinstance(label, str) or not label.strip():
+        raise ValueError("frame_slider: the label says what the slider changes; got none")
+    said = [_said(value, unit, format) for value in positions]
+    if len(set(said)) < len(said):
+        twice = next(text for text in said if said.count(text) > 1)
+        raise ValueError(
+            f"frame_slider: two positions are both written {twice!r}; give more digits in format"
+        )
+    alts = [_alt(alt, value) for value in positions]
+    if len(set(alts)) == 1:
+        raise ValueError(
+            "frame_slider: alt says what each frame shows, so it must depend on the value: write "
+            "{value} into it, or pass a function of the value"
+        )
+    place = _place(positions, start)
+    if is_live():
+        control = _live_control(render, positions, said, alts, label, place)
+        if control is not None:
+            return control
+    frames = [png(as_figure(render(value), "frame_slider"), dpi=_DPI) for value in positions]
+    return FrameSlider(frames, said, alts, label, place)
+
+
+def _said(value: Any, unit: str, how: str | Callable[[Any], str]) -> str:
+    try:
+        text = how(value) if callable(how) else f"{value:{how}}"
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"frame_slider: format={how!r} does not fit the value {value!r}: {error}"
+        ) from error
+    if not unit:
+        return str(text)
+    return f"{text}{unit}" if unit in ("%", "°") else f"{text} {unit}"
+
+
+def _alt(alt: str | Callable[[Any], str], value: Any) -> str:
+    if callable(alt):
+        text = alt(value)
+    else:
+        try:
+            text = alt.format(value, value=value)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"frame_slider: alt={alt!r} cannot be filled with {value!r} ({error}); it takes "
+                "{value}, and nothing else in braces"
+            ) from error
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"frame_slider: alt is empty for the value {value!r}")
+    return text
+
+
+def _place(values: Sequence[Any], start: Any) -> int:
+    if start is None:
+        return 0
+    for place, value in enumerate(values):
+        if value == start:
+            return place
+    raise ValueError(f"frame_slider: start={start!r} is not among the values")
+
+
+def _live_control(
+    render: Callable[[Any], Figure],
+    values: Sequence[Any],
+    said: Sequence[str],
+    alts: Sequence[str],
+    label: str,
+    start: int,
+) -> Any:
+    """Return an ipywidgets control that draws anew, or None where ipywidgets is missing."""
+    try:
+        import ipywidgets as widgets
+    except ImportError:
+        return None
+
+    def drawn(place: int) -> str:
+        image = png(as_figure(render(values[place]), "frame_slider"), dpi=_DPI)
+        return (
+            f'<img src="{data_uri(image)}" alt="{html.escape(alts[place])}" '
+            'style="max-width:100%;width:47rem;height:auto;background:#fff">'
+        )
+
+    began = time.perf_counter()
+    picture = widgets.HTML(value=drawn(start))
+    slow = time.perf_counter() - began > _SLOW
+    control = widgets.SelectionSlider(
+        options=[(text, place) for place, text in enumerate(said)],
+        value=start,
+        description=label,
+        continuous_update=not slow,
+        style={"description_width": "initial"},
+        layout=widgets.Layout(width="auto", max_width="47rem"),
+    )
+
+    def moved(change: Any) -> None:
+        try:
+            picture.value = drawn(change["new"])
+        except Exception as error:
+            problem = html.escape(f"{type(error).__name__}: {error}")
+            picture.value = f"<pre>{problem}</pre>"
+
+    control.observe(moved, names="value")
+    return widgets.VBox([picture, control])

@@ -1,0 +1,122 @@
+"""A wall of pictures, a list of names, and threads between a few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vlalign_lib.viz._pictures import (
+    as_pictures,
+    bare,
+    draw_picture,
+    frame,
+    is_words,
+    peak_of,
+    wrap,
+)
+from vlalign_lib.viz.palette import colour
+from vlalign_lib.viz.style import WIDTH, canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROW = 0.27  # inches a name takes
+
+
+def pairs_wall(
+    images: Any,
+    captions: Sequence[str],
+    *,
+    threads: Sequence[int] = (),
+    columns: int = 6,
+    seed: int = 0,
+) -> Figure:
+    """Return a wall of pictures on the left and their names, shuffled, on the right.
+
+    Args:
+        images: the pictures (n, h, w), values from 0 (ground) to 1 (ink), or (n, h, w, 3).
+        captions: their names, in the same order.
+        threads: indices of the pairs that a thread joins.
+        columns: pictures in a row.
+        seed: decides the order of the names.
+
+    Returns:
+        The figure, closed. It takes up to about forty pairs.
+
+    Raises:
+        ValueError: not pictures, another number of names, or a thread to a pair that is not
+            there.
+
+    Chapter:
+        Chapter 01 opens with it.
+
+    Example:
+        >>> import numpy as np
+        >>> figure = pairs_wall(np.zeros((4, 8, 8)), ["A", "B", "C", "D"], threads=[2])
+        >>> float(figure.get_figwidth())
+        7.0
+    """
+    pictures = as_pictures(images, "images")
+    n = len(pictures)
+    if not is_words(captions) or len(captions) != n:
+        raise ValueError(f"captions: expected {n} strings, one a picture, got {len(captions)}")
+    if any(not 0 <= pair < n for pair in threads):
+        raise ValueError(f"threads: expected indices from 0 to {n - 1}, got {list(threads)}")
+    if columns < 1:
+        raise ValueError(f"columns: expected 1 or more, got {columns}")
+    rows = -(-n // columns)
+    wall = 3.1  # inches across
+    side = min(wall / columns, 0.7)
+    height = max(rows * side, n * _ROW) + 0.5
+    figure, axes = canvas(height=height)
+    bare(axes)
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(height, 0)
+    axes.text(0, 0.15, "pictures", color=colour("image"), weight="bold", va="center")
+    left = wall + 0.75
+    axes.text(left, 0.15, "names, shuffled", color=colour("text"), weight="bold", va="center")
+    order = np.random.default_rng(seed).permutation(n)
+    place_of_name = np.empty(n, dtype=int)
+    place_of_name[order] = np.arange(n)
+    top = 0.4
+    gap_rows = (height - top - 0.1 - rows * side) / 2
+    gap_names = (height - top - 0.1 - n * _ROW) / 2
+    peak = peak_of(pictures)
+    joined = set(threads)
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        x, y = column * side, top + gap_rows + row * side
+        box = (x + 0.04, x + side - 0.04, y + side - 0.04, y + 0.04)
+        draw_picture(axes, picture, box, peak)
+        edge, width = (colour("image"), 2.0) if i in joined else ("#CFCFCF", 0.8)
+        frame(axes, box, colour=edge, width=width)
+        level = top + gap_names + (place_of_name[i] + 0.5) * _ROW
+        axes.text(
+            left,
+            level,
+            wrap(captions[i], 38, 1),
+            fontsize=9,
+            va="center",
+            color=colour("text") if i in joined else "#1A1A1A",
+            weight="bold" if i in joined else "normal",
+        )
+        if i in joined:
+            _thread(axes, (x + side - 0.04, y + side / 2), (left - 0.06, level))
+    return figure
+
+
+def _thread(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw a slack thread from a picture to its name."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    reach = (end[0] - start[0]) * 0.5
+    path = Path(
+        [start, (start[0] + reach, start[1]), (end[0] - reach, end[1]), end],
+        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+    )
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour("joint"), linewidth=1.6, zorder=4))
+    axes.plot(*end, marker="o", markersize=4, color=colour("text"), zorder=5)
+    axes.plot(*start, marker="o", markersize=4, color=colour("image"), zorder=5)
