@@ -98,10 +98,10 @@ def _placement(outlines: Outlines) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def rasterise(outlines: Outlines) -> NDArray[np.uint8]:
-    """Return pictures (n, 32, 32) of uint8: 255 times the covered share of each pixel, rounded.
+    r"""Return pictures (n, 32, 32) of uint8: 255 times the covered share of each pixel, rounded.
 
     For a contour running along :math:`(x(t), y(t))`, the signed area covered in a pixel row to
-    the right of the contour is :math:`\\int (1 - x) \\, dy`. Pieces of contour that lie in one
+    the right of the contour is :math:`\int (1 - x) \, dy`. Pieces of contour that lie in one
     pixel each add their part to that pixel and their height to all pixels on its right.
     """
     scale, shift = _placement(outlines)

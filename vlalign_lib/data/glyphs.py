@@ -48,7 +48,7 @@ def load_glyphs(
     The splits:
 
     - ``"random"``: 4,073 to train, 500 to validate, 1,000 to test. With ``families_only``, a
-      random split of its own: 2,643, 400 and 800.
+      random split of its own: 2,843, 200 and 800.
     - ``"compositional"``: every name in ``val`` and ``test`` holds a pair of words that no
       training name holds together, although each of its words is in some training name. The
       characters that look exactly like a held-out one, but are not held out themselves, are
