@@ -20,7 +20,7 @@ _CHAPTER = re.compile(r"ch\d\d")
 
 _CSS = (
     ".vl .vl-wide{overflow-x:auto}"
-    ".vl table{border-collapse:collapse;margin:.3rem 0;color:inherit;background:none}"
+    ".vl table{overflow-wrap:normal;word-break:normal;border-collapse:collapse;margin:.3rem 0;color:inherit;background:none}"
     ".vl caption{text-align:left;font-weight:600;caption-side:top;padding:0 0 .2rem;color:inherit}"
     ".vl th,.vl td{text-align:left;padding:.15rem 1.1rem .15rem 0;border:0;background:none;"
     "color:inherit;vertical-align:top}"
@@ -186,6 +186,13 @@ def size(megabytes: float | None) -> str:
     return f"{megabytes / 1024:.1f} GB"
 
 
+def _cells(row: tuple[str, ...]) -> str:
+    """Return the cells of a row, a lone one across the whole row."""
+    filled = [cell for cell in row if cell]
+    span = f' colspan="{len(row)}"' if len(filled) == 1 else ""
+    return "".join(f"<td{span}>{html.escape(cell)}</td>" for cell in (filled if span else row))
+
+
 def budget(chapter: str) -> Markup:
     """Return the box that says what a chapter costs: time, memory and download, by tier.
 
@@ -226,10 +233,7 @@ def budget(chapter: str) -> Markup:
             )
     title = "What this chapter costs"
     cells = "".join(
-        f'<tr><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
+        f'<tr><th scope="row">{html.escape(row[0])}</th>{_cells(row[1:])}</tr>' for row in rows
     )
     table = (
         f'<div class="vl-wide"><table><caption>{title}</caption><thead><tr>'

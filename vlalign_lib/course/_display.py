@@ -24,7 +24,7 @@ html[data-theme=dark] .bd-content div.cell_output .output.text_html:has(>.vl)\
 .vl{border-left:.25rem solid var(--vl-accent);border-radius:.25rem;margin:.5rem 0;\
 padding:.5rem .9rem;background:rgba(127,127,127,.1);line-height:1.5;overflow-wrap:anywhere}
 .vl p{margin:.2rem 0}
-.vl summary{cursor:pointer;padding:.45rem 0}
+.vl summary{cursor:pointer;padding:.6rem 0}
 .vl .vl-tag{font-weight:600}
 """
 CSS = re.sub(r"\n", "", _CSS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,13 +77,39 @@ def peak_of(pictures: NDArray[Any]) -> float:
     return max(1.0, float(pictures.max()))
 
 
-def wrap(text: str, width: int, lines: int) -> str:
-    """Return ``text`` broken to ``width`` characters, cut with an ellipsis after ``lines``."""
-    broken = textwrap.wrap(text, width) or [""]
+def width_of(text: str, size: float, weight: str = "normal") -> float:
+    """Return the width of one line of ``text`` in inches at ``size`` points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
+    return float(TextToPath().get_text_width_height_descent(text, font, False)[0]) / 72
+
+
+def wrap(text: str, inches: float, lines: int, *, size: float = 9, weight: str = "normal") -> str:
+    """Return ``text`` broken to ``inches``; what does not fit ``lines`` ends in an ellipsis."""
+
+    def fits(line: str) -> bool:
+        return width_of(line, size, weight) <= inches
+
+    broken = [""]
+    for piece in re.split(r"(?<=[-\s])", " ".join(text.split())):
+        longer = broken[-1] + piece
+        if fits(longer.rstrip()) or not broken[-1]:
+            broken[-1] = longer
+        else:
+            broken.append(piece)
+    shown = [line.rstrip() for line in broken[:lines]]
     if len(broken) > lines:
-        broken = broken[:lines]
-        broken[-1] = broken[-1][: width - 1].rstrip() + "…"
-    return "\n".join(broken)
+        shown[-1] += "…"
+    return "\n".join(line if fits(line) else _cut(line, fits) for line in shown)
+
+
+def _cut(line: str, fits: Callable[[str], bool]) -> str:
+    line = line.rstrip("…")
+    while len(line) > 1 and not fits(line + "…"):
+        line = line[:-1].rstrip()
+    return line + "…"
 
 
 def bare(axes: Axes) -> None:

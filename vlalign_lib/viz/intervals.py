@@ -87,6 +87,7 @@ def interval_plot(
         )
     axes.set_yticks(range(n), list(results), fontsize=10)
     axes.set_ylim(n - 0.4, -0.6)
+    axes.margins(x=0.08)
     axes.grid(False, axis="y")
     axes.set_xlabel(xlabel)
     if with_legend:

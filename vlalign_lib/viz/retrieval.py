@@ -33,7 +33,7 @@ def retrieval_grid(
     right: Any,
     *,
     captions: Sequence[str] | None = None,
-    top: int = 6,
+    top: int = 5,
     title: str = "",
 ) -> Figure:
     """Return a figure with one row a query: the query, then its best answers, right ones framed.
@@ -76,10 +76,11 @@ def retrieval_grid(
         raise ValueError(f"top: expected 1 to 10 answers, got {top}")
     top = min(top, n)
     words = isinstance(items, list)
+    peak = 1.0 if isinstance(items, list) else peak_of(items)
     side = (WIDTH - _QUERY - 0.25) / top
     picture_side = min(side, 1.0) - 0.1
-    caption_lines = 0 if captions is None else 2 if top <= 6 else 3
-    row_height = (0.75 if words else picture_side) + 0.26 + 0.16 * caption_lines
+    caption_lines = 0 if captions is None else 3
+    row_height = (0.85 if words else picture_side) + 0.26 + 0.16 * caption_lines
     lead = 0.45 if title else 0.3
     height = lead + q * row_height + 0.05
     figure, axes = canvas(height=height)
@@ -93,28 +94,28 @@ def retrieval_grid(
         _QUERY + 0.2, lead - 0.14, "answers, best first", weight="bold", va="center", fontsize=9
     )
     order = np.argsort(-matrix, axis=1, kind="stable")
-    letters = max(6, int(side * 11.5))
     for i in range(q):
         level = lead + i * row_height
-        _query(axes, asked, i, level, 0.75 if words else picture_side)
+        _query(axes, asked, i, level, 0.85 if words else picture_side)
         for place in range(top):
             item = order[i, place]
             hit = bool(relevant[i, item])
             middle = _QUERY + 0.2 + (place + 0.5) * side
             half = side / 2 - 0.05 if words else picture_side / 2
-            tall = 0.75 if words else picture_side
+            tall = 0.85 if words else picture_side
             box = (middle - half, middle + half, level + tall, level + 0.04)
             if words:
                 axes.text(
                     middle,
                     level + tall / 2 + 0.02,
-                    wrap(items[item], letters, 3),
+                    wrap(items[item], side - 0.16, 4),
                     ha="center",
                     va="center",
                     fontsize=9,
+                    parse_math=False,
                 )
             else:
-                draw_picture(axes, items[item], box, peak_of(np.asarray(items)))
+                draw_picture(axes, items[item], box, peak)
             frame(
                 axes,
                 box,
@@ -123,7 +124,7 @@ def retrieval_grid(
             )
             under = f"{place + 1}" + (" ✓" if hit else "")
             if captions is not None:
-                under += "\n" + wrap(captions[item], letters, caption_lines)
+                under += "\n" + wrap(captions[item], side - 0.04, caption_lines)
             axes.text(
                 middle,
                 level + tall + 0.05,
@@ -132,6 +133,7 @@ def retrieval_grid(
                 va="top",
                 fontsize=9,
                 linespacing=1.1,
+                parse_math=False,
                 color=colour("right") if hit else "#4A4A4A",
             )
         if not relevant[i, order[i, :top]].any() and relevant[i].any():
@@ -152,11 +154,12 @@ def _query(axes: Any, asked: Any, i: int, level: float, tall: float) -> None:
         axes.text(
             0,
             level + tall / 2 + 0.02,
-            wrap(asked[i], 17, 4),
+            wrap(asked[i], _QUERY, 4, weight="bold"),
             fontsize=9,
             va="center",
             color=colour("text"),
             weight="bold",
+            parse_math=False,
         )
         return
     box = (0.1, 0.1 + tall, level + tall, level + 0.04)

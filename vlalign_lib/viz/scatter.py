@@ -103,6 +103,7 @@ def embedding_scatter(
     else:
         classes = as_labels(labels, n)
         _by_label(drawn, views, classes, label_names, size)
+    drawn.set_aspect("equal", adjustable="datalim")
     drawn.set_xlabel(names[0])
     drawn.set_ylabel(names[1])
     drawn.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2)

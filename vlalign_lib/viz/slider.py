@@ -34,7 +34,7 @@ background:#fff;visibility:hidden}
 .vl-slider input{display:block;width:100%;height:2.75rem;margin:0;padding:0;cursor:pointer;\
 touch-action:manipulation;accent-color:var(--pst-color-primary,var(--jp-brand-color1,#0b7285))}
 .vl-slider input:focus-visible{outline:.15rem solid \
-var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:.1rem;border-radius:.25rem}
+var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:-.15rem;border-radius:.25rem}
 .vl-slider .vl-ends{display:flex;justify-content:space-between;margin-top:-.4rem;font-size:.85em;\
 opacity:.85}
 @media print{.vl-slider input,.vl-slider .vl-ends{display:none}}

@@ -56,7 +56,8 @@ def correlation_spectrum(train: Any, test: Any, *, title: str = "", height: floa
         axes.set_ylabel(f"ρ on {name}")
         axes.grid(False, axis="x")
     lower.invert_yaxis()
-    lower.spines["bottom"].set_visible(False)
+    for axes in (upper, lower):
+        axes.spines["bottom"].set_visible(False)
     lower.tick_params(axis="x", length=0)
     upper.tick_params(axis="x", length=0)
     lower.set_xlabel("component")

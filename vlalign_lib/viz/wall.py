@@ -22,7 +22,8 @@ from vlalign_lib.viz.style import WIDTH, canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROW = 0.27  # inches a name takes
+_WALL = 3.1  # inches the pictures take
+_ROW = 0.27  # inches a name takes, from top to bottom
 
 
 def pairs_wall(
@@ -30,7 +31,7 @@ def pairs_wall(
     captions: Sequence[str],
     *,
     threads: Sequence[int] = (),
-    columns: int = 6,
+    columns: int | None = None,
     seed: int = 0,
 ) -> Figure:
     """Return a wall of pictures on the left and their names, shuffled, on the right.
@@ -39,7 +40,7 @@ def pairs_wall(
         images: the pictures (n, h, w), values from 0 (ground) to 1 (ink), or (n, h, w, 3).
         captions: their names, in the same order.
         threads: indices of the pairs that a thread joins.
-        columns: pictures in a row.
+        columns: pictures in a row; None makes the wall about as tall as the list.
         seed: decides the order of the names.
 
     Returns:
@@ -64,18 +65,19 @@ def pairs_wall(
         raise ValueError(f"captions: expected {n} strings, one a picture, got {len(captions)}")
     if any(not 0 <= pair < n for pair in threads):
         raise ValueError(f"threads: expected indices from 0 to {n - 1}, got {list(threads)}")
+    if columns is None:
+        columns = next(c for c in range(1, n + 1) if c == n or -(-n // c) * _WALL / c <= n * _ROW)
     if columns < 1:
         raise ValueError(f"columns: expected 1 or more, got {columns}")
     rows = -(-n // columns)
-    wall = 3.1  # inches across
-    side = min(wall / columns, 0.7)
+    side = min(_WALL / columns, 0.8)
     height = max(rows * side, n * _ROW) + 0.5
     figure, axes = canvas(height=height)
     bare(axes)
     axes.set_xlim(0, WIDTH)
     axes.set_ylim(height, 0)
     axes.text(0, 0.15, "pictures", color=colour("image"), weight="bold", va="center")
-    left = wall + 0.75
+    left = _WALL + 0.85
     axes.text(left, 0.15, "names, shuffled", color=colour("text"), weight="bold", va="center")
     order = np.random.default_rng(seed).permutation(n)
     place_of_name = np.empty(n, dtype=int)
@@ -96,14 +98,15 @@ def pairs_wall(
         axes.text(
             left,
             level,
-            wrap(captions[i], 38, 1),
+            wrap(captions[i], WIDTH - left - 0.1, 1, weight="bold" if i in joined else "normal"),
             fontsize=9,
             va="center",
             color=colour("text") if i in joined else "#1A1A1A",
             weight="bold" if i in joined else "normal",
+            parse_math=False,
         )
         if i in joined:
-            _thread(axes, (x + side - 0.04, y + side / 2), (left - 0.06, level))
+            _thread(axes, (x + side - 0.04, y + side / 2), (left - 0.1, level))
     return figure
 
 
@@ -117,6 +120,8 @@ def _thread(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> 
         [start, (start[0] + reach, start[1]), (end[0] - reach, end[1]), end],
         [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
     )
-    axes.add_patch(PathPatch(path, fill=False, edgecolor=colour("joint"), linewidth=1.6, zorder=4))
+    axes.add_patch(
+        PathPatch(path, fill=False, edgecolor=colour("joint"), linewidth=1.6, alpha=0.8, zorder=4)
+    )
     axes.plot(*end, marker="o", markersize=4, color=colour("text"), zorder=5)
     axes.plot(*start, marker="o", markersize=4, color=colour("image"), zorder=5)
