@@ -106,15 +106,15 @@ def download(name: str, *, progress: bool = True) -> tuple[Path, ...]:
         with _one_process(folder / ".lock"):
             # Another process may have brought the files while this one waited.
             wanted = [f for f in entry.files if state_of(folder / f.path, f).state != "ok"]
+            for file in wanted:
+                _fetch(entry, file, folder, progress)
             if wanted:
                 print(
-                    f"Fetching {entry.name}: {entry.title}\n"
+                    f"Fetched {entry.name} ({entry.title}) into {folder}\n"
                     f"  licence: {entry.licence}\n"
                     f"  please cite: {entry.citation}",
                     file=sys.stderr,
                 )
-            for file in wanted:
-                _fetch(entry, file, folder, progress)
     return paths
 
 
@@ -143,7 +143,12 @@ def _fetch(entry: DataSet, file: DataFile, folder: Path, progress: bool) -> None
     try:
         with _disk(target, entry, file):
             registry.fetch(file.path, downloader=from_sources)
-        target.chmod(0o644)  # pooch's temporary files can be read by their owner alone
+            target.chmod(0o644)  # pooch's temporary files can be read by their owner alone
+    except ValueError as error:
+        raise DataUnavailable(
+            f"{target}: changed while it was written ({error}); the disk may be failing. Set "
+            "VLALIGN_CACHE to a folder on another one"
+        ) from error
     finally:
         logger.setLevel(level)
 

@@ -30,6 +30,9 @@ FONTS = {"sans": "DejaVuSans.ttf", "serif": "DejaVuSerif.ttf", "mono": "DejaVuSa
 FAMILY_SIZE = 60
 #: Two pictures look exactly alike when no pixel differs by more than this many of 255 levels.
 ALIKE_LEVELS = 8
+#: How far the summed grey levels of a picture may be off where its digest is another one: the
+#: mean of its 1,024 pixels is then within a sixteenth of a grey level.
+INK_TOLERANCE = 64
 RANDOM_SIZES = {"val": 500, "test": 1000}
 FAMILIES_SIZES = {"val": 200, "test": 800}
 COMPOSITIONAL_SIZES = {"val": 400, "test": 800}  # reached, and passed by a few
@@ -117,7 +120,9 @@ def open_font(face: str) -> Any:
     from matplotlib import ft2font
 
     # The factor stretches outlines for the hinter; from 3.11 on it is deprecated and 1 anyway.
-    keywords = {"hinting_factor": 1} if matplotlib.__version_info__[:2] < (3, 11) else {}
+    keywords: dict[str, Any] = (
+        {"hinting_factor": 1} if matplotlib.__version_info__[:2] < (3, 11) else {}
+    )
     return ft2font.FT2Font(str(font_path(face)), **keywords)
 
 
@@ -304,6 +309,7 @@ def derive() -> GlyphManifest:
     facts = {
         "fonts": {face: hashlib.sha256(font_path(face).read_bytes()).hexdigest() for face in FONTS},
         "names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "ink_tolerance": INK_TOLERANCE,
         "pictures": digests,
         "raster": RASTER_VERSION,
     }

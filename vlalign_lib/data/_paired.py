@@ -92,8 +92,8 @@ class PairedDataset:
                 f"{self.labels.min()} … {self.labels.max()}"
             )
         parts = {name: _rows(rows, n, f"splits[{name!r}]") for name, rows in self.splits.items()}
-        together = np.concatenate([parts[name] for name in _PARTS if name in parts] or [[]])
-        if len(np.unique(together)) != len(together):
+        together = [row for name in _PARTS if name in parts for row in parts[name].tolist()]
+        if len(set(together)) != len(together):
             raise ValueError("splits: a row may be in only one of train, val and test")
         put("splits", MappingProxyType({k: _frozen(v, np.int64, k) for k, v in parts.items()}))
 

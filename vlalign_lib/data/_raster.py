@@ -46,8 +46,8 @@ def read_outlines(font: Any, codes: NDArray[np.int64]) -> Outlines:
     from matplotlib import ft2font
 
     # matplotlib 3.10 moved the flag into an enumeration; before, it was a plain integer.
-    flags = ft2font.LoadFlags if hasattr(ft2font, "LoadFlags") else None
-    no_scale = flags.NO_SCALE if flags is not None else ft2font.LOAD_NO_SCALE
+    flags: Any = getattr(ft2font, "LoadFlags", None)
+    no_scale = getattr(ft2font, "LOAD_NO_SCALE") if flags is None else flags.NO_SCALE  # noqa: B009
     points: list[NDArray[np.float64]] = []
     kinds: list[NDArray[np.uint8]] = []
     sizes = np.zeros(len(codes), dtype=np.int64)

@@ -79,7 +79,7 @@ def load_glyphs(
         DataUnavailable: matplotlib's fonts are not the usual ones.
 
     Source:
-        DejaVu fonts 2.37 (bundled with matplotlib); The Unicode Standard, character names.
+        DejaVu fonts 2.35 (bundled with matplotlib); The Unicode Standard, character names.
 
     Chapter:
         1, "A multimodal world".
@@ -106,7 +106,7 @@ def load_glyphs(
     letters = _letters(shipped, split, families_only, seed, names, inside)
 
     kept = (letters != "-") & (inside if families_only else True)
-    pictures = [_pictures("sans", shipped)[kept]]
+    pictures = [_pictures("sans")[kept]]
     who = [np.flatnonzero(kept)]
     parts = [letters[kept]]
     faces = ["sans"] * int(kept.sum())
@@ -114,7 +114,7 @@ def load_glyphs(
         for face in ("serif", "mono"):
             here = (shipped.splits[face] == "e") & kept & (letters == "t")
             drawn = shipped.ink[face] >= 0
-            pictures.append(_pictures(face, shipped)[here[drawn]])
+            pictures.append(_pictures(face)[here[drawn]])
             who.append(np.flatnonzero(here))
             parts.append(np.full(int(here.sum()), "e"))
             faces += [face] * int(here.sum())
@@ -164,30 +164,12 @@ def _letters(
     return manifest.random_split(shipped.alike, seed)
 
 
-def _pictures(face: str, shipped: manifest.GlyphManifest) -> NDArray[np.uint8]:
+def _pictures(face: str) -> NDArray[np.uint8]:
     """Return the pictures of all characters that a typeface draws, from the cache if they are."""
-    codes = shipped.codes[shipped.ink[face] >= 0]
-    font = manifest.font_path(face)
-    try:
-        key = hashlib.sha256(font.read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise DataUnavailable(
-            f"{font}: cannot be read ({error}); glyphs are drawn with the fonts inside "
-            "matplotlib: reinstall it with `pip install --force-reinstall --no-deps matplotlib`"
-        ) from error
-    file = cache_dir() / "glyphs" / f"{face}-{SIZE}px-raster{RASTER_VERSION}-font{key}.npz"
-    cached = _read_cache(file, len(codes))
+    file, cached = cached_pictures(face)
     if cached is not None:
         return cached
-    known = manifest.open_font(face).get_charmap()
-    missing = [chr(code) for code in codes.tolist() if code not in known]
-    if missing:
-        raise DataUnavailable(
-            f"{font}: lacks {len(missing)} of the {len(codes)} characters, the first is "
-            f"{missing[0]!r}; this is not the font that matplotlib ships. Reinstall it with "
-            "`pip install --force-reinstall --no-deps matplotlib`"
-        )
-    pictures = manifest.render(face, codes)
+    pictures = draw_pictures(face)
     try:
         with replacing(file) as temporary, open(temporary, "wb") as stream:
             np.savez_compressed(stream, pictures=pictures)
@@ -201,14 +183,44 @@ def _pictures(face: str, shipped: manifest.GlyphManifest) -> NDArray[np.uint8]:
     return pictures
 
 
-def _read_cache(file: Path, n: int) -> NDArray[np.uint8] | None:
-    """Return the cached pictures, or None where there are none or they are damaged."""
+def draw_pictures(face: str) -> NDArray[np.uint8]:
+    """Return the pictures (n, 32, 32) of all characters that a typeface draws, drawn now."""
+    shipped = manifest.load_manifest()
+    codes = shipped.codes[shipped.ink[face] >= 0]
     try:
-        # An archive's members carry check sums; a damaged one is a BadZipFile.
+        known = manifest.open_font(face).get_charmap()
+    except (OSError, RuntimeError) as error:
+        raise _no_font(face, f"cannot be read ({error})") from error
+    missing = [chr(code) for code in codes.tolist() if code not in known]
+    if missing:
+        raise _no_font(face, f"lacks {len(missing)} of {len(codes)} characters: {missing[0]!r} …")
+    return manifest.render(face, codes)
+
+
+def cached_pictures(face: str) -> tuple[Path, NDArray[np.uint8] | None]:
+    """Return the cache file of a typeface, and its pictures unless it is missing or damaged."""
+    shipped = manifest.load_manifest()
+    codes = shipped.codes[shipped.ink[face] >= 0]
+    try:
+        font = manifest.font_path(face).read_bytes()
+    except OSError as error:
+        raise _no_font(face, f"cannot be read ({error})") from error
+    # Another list of characters, font, size or rasteriser is another file.
+    key = hashlib.sha256(codes.tobytes() + font).hexdigest()[:16]
+    file = cache_dir() / "glyphs" / f"{face}-{SIZE}px-raster{RASTER_VERSION}-{key}.npz"
+    try:
+        # The members of an archive carry check sums; a damaged one is a BadZipFile.
         with np.load(file, allow_pickle=False) as archive:
             pictures = archive["pictures"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-    if pictures.dtype != np.uint8 or pictures.shape != (n, SIZE, SIZE):
-        return None
-    return pictures
+        return file, None
+    if pictures.dtype != np.uint8 or pictures.shape != (len(codes), SIZE, SIZE):
+        return file, None
+    return file, pictures
+
+
+def _no_font(face: str, what: str) -> DataUnavailable:
+    return DataUnavailable(
+        f"{manifest.font_path(face)}: {what}. Glyphs are drawn with the fonts that matplotlib "
+        "ships; reinstall it with `pip install --force-reinstall --no-deps matplotlib`"
+    )
