@@ -194,10 +194,8 @@ def compositional_split(
     order = iter(permutation(len(pairs), _KEY + 2, *_seed(seed)).tolist())
     for part in ("test", "val"):
         held = 0
-        while held < COMPOSITIONAL_SIZES[part]:
-            chosen = [i for i in together[pairs[next(order)]] if letters[i] == _LETTER["train"]]
-            if not chosen:
-                continue
+        for number in order:
+            chosen = [i for i in together[pairs[number]] if letters[i] == _LETTER["train"]]
             leaving = sorted({m for i in chosen for m in mates[int(alike[i])]})
             leaving = [m for m in leaving if letters[m] == _LETTER["train"]]
             gone = [Counter(w for m in leaving for w in bags[m])]
@@ -218,6 +216,8 @@ def compositional_split(
             letters[leaving] = _OUT
             letters[chosen] = _LETTER[part]
             held += len(chosen)
+            if held >= COMPOSITIONAL_SIZES[part]:
+                break
     return letters
 
 
