@@ -20,7 +20,8 @@ _CHAPTER = re.compile(r"ch\d\d")
 
 _CSS = (
     ".vl .vl-wide{overflow-x:auto}"
-    ".vl table{overflow-wrap:normal;word-break:normal;border-collapse:collapse;margin:.3rem 0;color:inherit;background:none}"
+    ".vl table{border-collapse:collapse;margin:.3rem 0;color:inherit;background:none;"
+    "overflow-wrap:normal;word-break:normal}"
     ".vl caption{text-align:left;font-weight:600;caption-side:top;padding:0 0 .2rem;color:inherit}"
     ".vl th,.vl td{text-align:left;padding:.15rem 1.1rem .15rem 0;border:0;background:none;"
     "color:inherit;vertical-align:top}"
@@ -39,6 +40,9 @@ class TierCost:
         device: the machine it was measured on, in words.
         date: day of the measurement, ISO 8601.
         slow: the slowest cells, ``{what it does: seconds}``.
+
+    Chapter:
+        Chapter 00 explains how to read a budget.
     """
 
     seconds: float
@@ -56,6 +60,12 @@ class Budget:
     Args:
         chapter: ``"ch03"``.
         tiers: costs by tier, any of "cpu", "colab", "full".
+
+    Raises:
+        ValueError: a tier of another name.
+
+    Chapter:
+        Chapter 00 explains how to read a budget.
 
     Example:
         >>> Budget("ch03", {"cpu": TierCost(38.2, 410)}).tiers["cpu"].seconds

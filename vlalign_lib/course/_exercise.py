@@ -31,6 +31,9 @@ class Mistake:
         message: what is wrong, and where to look, in one or two sentences.
         recognise: tells whether an attempt makes this mistake, for exercises whose answers
             are not unique; None compares answers.
+
+    Chapter:
+        Chapter 00 shows one being recognised.
     """
 
     name: str
@@ -41,7 +44,16 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Case:
-    """One call that an attempt is tried on; made by :func:`case`."""
+    """One call that an attempt is tried on; made by :func:`case`.
+
+    Args:
+        args: positional arguments.
+        kwargs: keyword arguments.
+        label: the case in words, or nothing.
+
+    Chapter:
+        Chapter 00 shows how exercises check themselves.
+    """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -62,6 +74,12 @@ def case(*args: Any, label: str = "", **kwargs: Any) -> Case:
         *args: positional arguments of the call.
         label: the case in words, for the message: "two names with the same score".
         **kwargs: keyword arguments of the call.
+
+    Returns:
+        The case; an attempt gets copies of its arguments.
+
+    Chapter:
+        Chapter 00 shows how exercises check themselves.
 
     Example:
         >>> str(case([3, 1], k=1))
@@ -148,6 +166,9 @@ class Verdict:
         status: "right", "wrong" or "not attempted".
         message: a sentence or two for the learner.
         mistake: the name of the recognised mistake, or None.
+
+    Chapter:
+        Chapter 00 shows all three.
     """
 
     status: Status
@@ -187,6 +208,14 @@ def assess(exercise: Exercise, attempt: Any) -> Verdict:
 
     Returns:
         The verdict, with a message that says what is wrong.
+
+    Chapter:
+        Chapter 00 shows how exercises check themselves.
+
+    Example:
+        >>> seven = Exercise("ch00.seven", "How many days has a week?", "Count.", 7)
+        >>> assess(seven, 7).status, assess(seven, 8).status, assess(seven, None).status
+        ('right', 'wrong', 'not attempted')
     """
     if _is_blank(attempt):
         return Verdict("not attempted", "")

@@ -27,6 +27,9 @@ class Option:
         text: the answer.
         why: what is right or wrong about it; shown when the reader picks it.
         right: whether it is a right answer.
+
+    Chapter:
+        The last page of every chapter.
     """
 
     text: str
@@ -45,6 +48,9 @@ class Question:
     Raises:
         ValueError: too few or too many options, none of them right, or one that does not
             explain itself.
+
+    Chapter:
+        The last page of every chapter.
     """
 
     prompt: str

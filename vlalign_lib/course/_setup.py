@@ -33,6 +33,9 @@ class Environment:
         colab: whether this is Google Colab.
         offline: whether ``VLALIGN_OFFLINE`` forbids downloads.
         versions: package versions by name.
+
+    Chapter:
+        Chapter 00 goes through it.
     """
 
     chapter: str

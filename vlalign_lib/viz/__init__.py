@@ -5,6 +5,7 @@ when the first figure is drawn.
 """
 
 from vlalign_lib.viz._live import is_live
+from vlalign_lib.viz.book_map import book_map
 from vlalign_lib.viz.intervals import interval_plot
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
 from vlalign_lib.viz.retrieval import retrieval_grid
@@ -20,6 +21,7 @@ __all__ = [
     "PALETTE",
     "WIDTH",
     "FrameSlider",
+    "book_map",
     "canvas",
     "colour",
     "correlation_spectrum",

@@ -14,6 +14,9 @@ def is_live() -> bool:
     Raises:
         ValueError: ``VLALIGN_LIVE`` is neither 0 nor 1.
 
+    Chapter:
+        Chapter 00 says how sliders differ on a page and in a notebook.
+
     Example:
         >>> import os
         >>> os.environ["VLALIGN_LIVE"] = "0"

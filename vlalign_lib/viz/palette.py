@@ -15,27 +15,27 @@ PALETTE: Mapping[str, str] = MappingProxyType(
         # modalities
         "image": "#0072B2",
         "text": "#D55E00",
-        "joint": "#7B4FA3",
+        "joint": "#4B1F6F",
         # splits, and what is measured against
         "train": "#8A7FC0",
         "val": "#A67C1A",
         "test": "#2B2B2B",
         "chance": "#767676",
         # verdicts
-        "right": "#1B7837",
+        "right": "#00866A",
         "wrong": "#B2182B",
         # fusion, chapter 02
         "SingleView": "#767676",
-        "EarlyFusion": "#C0508E",
-        "LateFusion": "#00866A",
-        "CoordinatedFusion": "#3B3BA5",
+        "EarlyFusion": "#B07D00",
+        "LateFusion": "#004D40",
+        "CoordinatedFusion": "#8E44AD",
         # closed forms, chapters 03 and 08
         "CCA": "#332288",
-        "KernelCCA": "#1D9A8A",
+        "KernelCCA": "#39762D",
         "CFA": "#A08A00",
         "SM": "#D9607A",
         "SCM": "#7A1648",
-        "LGCFL": "#117733",
+        "LGCFL": "#6C4F13",
         "JRL": "#AA4499",
         # autoencoders and deep methods, chapters 04 to 08
         "BimodalAE": "#8C6D31",
@@ -109,7 +109,13 @@ def colour(name: str) -> str:
 
 
 def has_colour(name: str) -> bool:
-    """Tell whether :func:`colour` knows ``name``.
+    """Tell whether :func:`colour` knows a name.
+
+    Args:
+        name: as for :func:`colour`.
+
+    Chapter:
+        The notation page shows the colours.
 
     Example:
         >>> has_colour("CCA"), has_colour("a method of my own")

@@ -64,6 +64,9 @@ class FrameSlider:
         alts: alternative text of each frame.
         label: what the handle changes.
         start: index of the first position shown.
+
+    Chapter:
+        Every chapter has one; chapter 01 is the first.
     """
 
     def __init__(
@@ -244,24 +247,24 @@ def _live_control(
             'style="max-width:100%;width:47rem;height:auto;background:#fff">'
         )
 
-    began = time.perf_counter()
     picture = widgets.HTML(value=drawn(start))
-    slow = time.perf_counter() - began > _SLOW
     control = widgets.SelectionSlider(
         options=[(text, place) for place, text in enumerate(said)],
         value=start,
         description=label,
-        continuous_update=not slow,
+        continuous_update=False,
         style={"description_width": "initial"},
         layout=widgets.Layout(width="auto", max_width="47rem"),
     )
 
     def moved(change: Any) -> None:
+        began = time.perf_counter()
         try:
             picture.value = drawn(change["new"])
         except Exception as error:
             problem = html.escape(f"{type(error).__name__}: {error}")
             picture.value = f"<pre>{problem}</pre>"
+        control.continuous_update = time.perf_counter() - began < _SLOW
 
     control.observe(moved, names="value")
     return widgets.VBox([picture, control])

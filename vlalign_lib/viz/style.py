@@ -17,6 +17,9 @@ WIDTH = 7.0
 def style() -> dict[Any, Any]:
     """Return the settings of :func:`use_style`, for ``matplotlib.rc_context``.
 
+    Chapter:
+        Every chapter draws in it.
+
     Example:
         >>> style()["figure.facecolor"]
         'white'
