@@ -1,0 +1,198 @@
+"""The command line: ``vlalign run|table|data|doctor``, the same as ``python -m vlalign_lib``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import vlalign_lib
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BUSY = 3
+EXIT_INCOMPLETE = 4
+EXIT_INTERRUPTED = 130
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    failed: a file or a folder, or a problem that `doctor` found
+  2    a name, a setting or an option that does not exist
+  3    another process is running the same experiment
+  4    finished, but some data sets could not be had
+  130  stopped with Ctrl-C; the same command continues
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: the words after ``vlalign``; None takes the process's own.
+
+    Returns:
+        0 where all went well; the other codes are listed by ``vlalign --help``.
+
+    Chapter:
+        00, where the command line is introduced.
+
+    Example:
+        >>> main(["table", "linear", "--format", "latex"])
+        2
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+        return int(options.run(options))
+    except SystemExit as stopped:  # argparse has printed why
+        return stopped.code if isinstance(stopped.code, int) else EXIT_USAGE
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues where it was", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` say, has gone
+        sys.stderr.close()
+        return EXIT_OK
+    except (ValueError, OSError, RuntimeError) as error:
+        from vlalign_lib.experiments import RunInProgress, SettingError
+
+        print(f"vlalign: {error}", file=sys.stderr)
+        if isinstance(error, RunInProgress):
+            return EXIT_BUSY
+        return EXIT_USAGE if isinstance(error, SettingError) else EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vlalign",
+        description="Aligning vision and language: experiments, their tables, data, checks.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"vlalign-lib {vlalign_lib.__version__}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_table(commands)
+    _add_data(commands)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this installation can do, and what is wrong with it",
+        description="Check versions, device, folders, data sets and the ledger. "
+        "Exit code 1 where something must be mended; warnings alone are 0.",
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "run",
+        help="run an experiment and write its records",
+        description="Run an experiment. It can be stopped at any moment; the same command "
+        "continues where it was. Records go to results/EXPERIMENT/ (or VLALIGN_RESULTS).",
+        epilog=_experiments_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("experiment", metavar="EXPERIMENT", help="which one; see below")
+    command.add_argument("--tier", default="cpu", help="cpu (default), colab or full")
+    command.add_argument("--seeds", type=int, metavar="N", help="how many seeds, from 0 on")
+    command.add_argument(
+        "--set",
+        dest="settings",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change settings of the tier; lists with commas: --set methods=cca,cfa",
+    )
+    command.add_argument("--fresh", action="store_true", help="forget what a stopped run had done")
+    command.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+    command.set_defaults(run=_run)
+
+
+def _add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("table", help="the paper says, we measure: from the records")
+    command.add_argument("experiment", metavar="EXPERIMENT")
+    command.add_argument("--tier", default="cpu", help="cpu (default), colab or full")
+    command.add_argument("--format", default="text", help="text (default), markdown or html")
+    command.set_defaults(run=_table)
+
+
+def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from vlalign_lib.data._cli import add_parser
+
+    add_parser(commands)
+
+
+def _experiments_help() -> str:
+    from dataclasses import fields
+
+    from vlalign_lib.experiments import EXPERIMENTS
+
+    lines = ["experiments, and their settings at the cpu tier:"]
+    for name, experiment in EXPERIMENTS.items():
+        lines.append(f"  {name}: {experiment.title} (chapter {experiment.chapter})")
+        settings = experiment.settings("cpu")
+        for item in fields(settings):
+            value = getattr(settings, item.name)
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            lines.append(f"    {item.name}={shown}")
+    return "\n".join(lines)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vlalign_lib.experiments import SettingError, run, table
+
+    settings = {}
+    for word in options.settings:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise SettingError(f"--set: expected KEY=VALUE, got {word!r}")
+        settings[name.strip()] = value.strip()
+    report = run(
+        options.experiment,
+        options.tier,
+        seeds=options.seeds,
+        settings=settings,
+        fresh=options.fresh,
+        progress=not options.quiet,
+        log=lambda sentence: print(sentence, file=sys.stderr),
+    )
+    for path in report.paths:
+        if path is not None:
+            print(path)
+    if not options.quiet and report.records:
+        print()
+        print(table(options.experiment, tier=options.tier, records=report.records))
+    return EXIT_INCOMPLETE if report.skipped else EXIT_OK
+
+
+def _table(options: argparse.Namespace) -> int:
+    from vlalign_lib.experiments import table
+
+    print(table(options.experiment, options.format, tier=options.tier))
+    return EXIT_OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from vlalign_lib.experiments.doctor import diagnose
+
+    findings = diagnose()
+    marks = {"ok": "✓", "warning": "!", "problem": "✗"}
+    section = ""
+    for finding in findings:
+        if finding.section != section:
+            section = finding.section
+            print(f"\n{section}" if finding is not findings[0] else section)
+        print(f"  {marks[finding.state]} {finding.text}")
+    problems = sum(finding.state == "problem" for finding in findings)
+    warned = sum(finding.state == "warning" for finding in findings)
+    print(f"\n{problems} problem(s), {warned} warning(s)")
+    return EXIT_FAILED if problems else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

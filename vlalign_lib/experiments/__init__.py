@@ -1,0 +1,50 @@
+"""Named runs: configuration, run, ledger record, table."""
+
+from vlalign_lib.experiments._experiment import Case, Experiment, Measurement, SettingError, Table
+from vlalign_lib.experiments._ledger import (
+    ledger_dirs,
+    load_records,
+    paired_difference,
+    results_dir,
+)
+from vlalign_lib.experiments._lock import RunInProgress
+from vlalign_lib.experiments._record import (
+    Estimate,
+    LedgerError,
+    Record,
+    array_hash,
+    config_hash,
+)
+from vlalign_lib.experiments._registry import (
+    EXPERIMENTS,
+    get_experiment,
+    is_stale,
+    stale_reason,
+)
+from vlalign_lib.experiments._run import RunReport, run
+from vlalign_lib.experiments._table import table
+
+__all__ = [
+    "EXPERIMENTS",
+    "Case",
+    "Estimate",
+    "Experiment",
+    "LedgerError",
+    "Measurement",
+    "Record",
+    "RunInProgress",
+    "RunReport",
+    "SettingError",
+    "Table",
+    "array_hash",
+    "config_hash",
+    "get_experiment",
+    "is_stale",
+    "ledger_dirs",
+    "load_records",
+    "paired_difference",
+    "results_dir",
+    "run",
+    "stale_reason",
+    "table",
+]

@@ -1,0 +1,201 @@
+"""What an experiment is: settings, cases, and one measurement for each case and seed."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
+
+from vlalign_lib.experiments._record import Estimate, Record, config_hash
+
+TIERS = ("cpu", "colab", "full")
+OFFICIAL = "official"
+
+
+class SettingError(ValueError):
+    """A setting, tier or experiment that does not exist: the text suggests the nearest."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the ledger before it is run: a method on a data set.
+
+    Args:
+        key: stem of the record's file.
+        method: the method's short name.
+        dataset: the data set's name.
+        version: the version that the method declares; raise it when the numbers change.
+        config: everything that decides the numbers, as plain JSON values.
+        official: whether the data set has an official split that is measured as well.
+    """
+
+    key: str
+    method: str
+    dataset: str
+    version: str
+    config: Mapping[str, Any]
+    official: bool = False
+
+    def parts(self, seeds: int) -> tuple[str, ...]:
+        """Return the names of the parts that are run one by one: seeds, and ``official``."""
+        numbers = tuple(str(seed) for seed in range(seeds))
+        return (OFFICIAL, *numbers) if self.official else numbers
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one part of a case gave.
+
+    Args:
+        metrics: ``{metric: value}``, all finite.
+        data_hashes: ``{array: SHA-256}`` of what was read.
+        estimates: intervals that a single part has of its own (bootstrap over queries).
+        details: chosen hyper-parameters, spectra: plain JSON values.
+    """
+
+    metrics: Mapping[str, float]
+    data_hashes: Mapping[str, str]
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Experiment(ABC):
+    """A named run: its settings for each tier, its cases, and how one of them is measured."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    chapter: ClassVar[str]
+    seeds_are: ClassVar[str] = "seeds"
+    """What a seed draws, for the wording of intervals: ``"seeds"`` or ``"resplits"``."""
+    uses_torch: ClassVar[bool] = False
+
+    @abstractmethod
+    def settings(self, tier: str) -> Any:
+        """Return the frozen dataclass of settings of a tier."""
+
+    @abstractmethod
+    def cases(self, settings: Any) -> tuple[Case, ...]:
+        """Return the cases that these settings ask for."""
+
+    @abstractmethod
+    def measure(self, case: Case, part: str) -> Measurement:
+        """Run one part (a seed, or ``"official"``) of a case."""
+
+    @abstractmethod
+    def table(self, records: list[Record]) -> Table:
+        """Return the printed rows beside ours."""
+
+    @abstractmethod
+    def notes(self, case: Case) -> tuple[str, ...]:
+        """Return the sentences that belong beside the numbers of a case."""
+
+    def seeds(self, tier: str) -> int:
+        """Return how many seeds a tier runs."""
+        return {"cpu": 5, "colab": 10, "full": 20}[choose("tier", tier, TIERS)]
+
+    def configured(self, tier: str, changes: Mapping[str, Any]) -> Any:
+        """Return the settings of a tier with some of them changed.
+
+        Args:
+            tier: ``"cpu"``, ``"colab"`` or ``"full"``.
+            changes: ``{setting: value}``; a text is read as the setting's type.
+
+        Raises:
+            SettingError: a tier or a setting that does not exist, or a value of another type.
+        """
+        base = self.settings(choose("tier", tier, TIERS))
+        hints = typing.get_type_hints(type(base))
+        names = [item.name for item in fields(base)]
+        parsed = {}
+        for name, value in changes.items():
+            if name not in names:
+                raise SettingError(_unknown(f"setting of {self.name}", name, names))
+            parsed[name] = _parse(name, value, hints[name])
+        try:
+            return replace(base, **parsed)
+        except SettingError:
+            raise
+        except ValueError as error:
+            raise SettingError(str(error)) from None
+
+    def planned(self, tier: str, changes: Mapping[str, Any]) -> list[tuple[Case, str]]:
+        """Return the cases of a run, each with the key its record is filed under.
+
+        The key is the case's own at the ``cpu`` tier; another tier adds its name, and a
+        configuration that was changed by hand a piece of its hash, so that a trial never
+        overwrites the ledger's own line.
+        """
+        own = {case.key: config_hash(case.config) for case in self.cases(self.settings(tier))}
+        plan = []
+        for case in self.cases(self.configured(tier, changes)):
+            key = case.key if tier == "cpu" else f"{case.key}-{tier}"
+            digest = config_hash(case.config)
+            if digest != own.get(case.key):
+                key += f"-{digest[:8]}"
+            plan.append((case, key))
+        return plan
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text with a heading, and sentences beneath.
+
+    Args:
+        title: what the table shows.
+        columns: the heading of each column.
+        rows: one tuple of texts a row.
+        notes: sentences below the table.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def choose(kind: str, value: str, known: Iterable[str]) -> str:
+    """Return ``value`` where it is one of ``known``, else raise with the nearest name."""
+    known = tuple(known)
+    if value not in known:
+        raise SettingError(_unknown(kind, value, known))
+    return value
+
+
+def _unknown(kind: str, value: str, known: Iterable[str]) -> str:
+    known = [*known]
+    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {value!r}.{guess} There are: {', '.join(known)}"
+
+
+def _parse(name: str, value: Any, hint: Any) -> Any:
+    """Return ``value`` as the annotated type, reading texts such as ``"1e-3,0.1"``."""
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType or origin is typing.Union:
+        inner = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return _parse(name, value, inner[0])
+    if origin is tuple:
+        kind = typing.get_args(hint)[0]
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, Iterable):
+            items = (items,)
+        parsed = tuple(_parse(name, i.strip() if isinstance(i, str) else i, kind) for i in items)
+        if not parsed:
+            raise SettingError(f"setting {name!r}: needs at least one value")
+        return parsed
+    try:
+        if hint is bool:
+            words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+            return value if isinstance(value, bool) else words[str(value).lower()]
+        if hint is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return hint(value)
+    except (ValueError, TypeError, KeyError):
+        word = {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "a word")
+        raise SettingError(f"setting {name!r}: expected {word}, got {value!r}") from None

@@ -1,0 +1,320 @@
+"""Run an experiment, part by part, so that it can be killed at any moment and continued."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vlalign_lib.experiments._environment import (
+    ENERGY_METHOD,
+    Cost,
+    CostMeter,
+    commit,
+    device,
+    one_thread,
+    source_hash,
+    versions,
+)
+from vlalign_lib.experiments._experiment import (
+    OFFICIAL,
+    Case,
+    Experiment,
+    Measurement,
+    SettingError,
+)
+from vlalign_lib.experiments._ledger import results_dir
+from vlalign_lib.experiments._lock import exclusive
+from vlalign_lib.experiments._record import (
+    Estimate,
+    LedgerError,
+    Record,
+    canonical_json,
+    config_hash,
+    read_record,
+)
+from vlalign_lib.experiments._registry import get_experiment, is_stale
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run has done.
+
+    Args:
+        records: the records, in the order they were made.
+        paths: the file of each record, None where a fuller one was kept instead.
+        skipped: ``{key: why}`` of the cases that could not be run.
+        measured: parts computed by this run.
+        resumed: parts taken over from a run that was stopped.
+    """
+
+    records: tuple[Record, ...]
+    paths: tuple[Path | None, ...]
+    skipped: Mapping[str, str]
+    measured: int
+    resumed: int
+
+
+def run(
+    experiment: str,
+    tier: str = "cpu",
+    *,
+    seeds: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+    log: Log | None = None,
+) -> RunReport:
+    """Run an experiment and write one record for each of its cases.
+
+    Every finished part (one seed of one case) is put on disk, whole or not at all, in
+    ``runs/`` of the cache folder. A run that was killed takes its finished parts over when the
+    same command is given again; they are recognised by the configuration, the versions of the
+    packages and the library's code. They are deleted once all records are written.
+
+    The numbers depend on the seeds alone: bit for bit on one machine, since everything runs on
+    one CPU thread.
+
+    Args:
+        experiment: ``"fusion"`` or ``"linear"``.
+        tier: ``"cpu"``, ``"colab"`` or ``"full"``.
+        seeds: how many, from 0 on; None for the tier's own number.
+        settings: ``{setting: value}`` that differ from the tier's; see the experiment's
+            settings class. Records of a changed configuration are filed in ``trials/``.
+        fresh: forget parts of a run that was stopped.
+        progress: whether to show a bar with the time left.
+        log: called with a sentence for each thing worth telling; None for silence.
+
+    Returns:
+        What was done. The records are in :func:`results_dir`, except that a record of more
+        seeds of the very same configuration is never replaced by one of fewer.
+
+    Raises:
+        SettingError: an experiment, a tier or a setting that does not exist.
+        RunInProgress: another process is running this experiment.
+        OSError: the cache or the ledger cannot be written; the text names the folder.
+
+    Chapter:
+        00, where the three tiers are introduced.
+
+    Example:
+        >>> report = run("fusion", seeds=1, settings={"methods": "left"})  # doctest: +SKIP
+        >>> report.records[0].metrics["accuracy_missing_0"].mean  # doctest: +SKIP
+        0.84
+    """
+    chosen = get_experiment(experiment)
+    changes = dict(settings or {})
+    plan = chosen.planned(tier, changes)
+    count = chosen.seeds(tier) if seeds is None else seeds
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise SettingError(f"seeds: expected a whole number of at least 1, got {count!r}")
+    say = log or (lambda sentence: None)
+    work, ledger = _work_dir(experiment), results_dir() / experiment
+    _check_writable(work, "VLALIGN_CACHE")
+    _check_writable(ledger, "VLALIGN_RESULTS")
+    with exclusive(work / "lock", f"the experiment {experiment}"):
+        if fresh:
+            for old in work.iterdir():
+                if old.is_dir():
+                    shutil.rmtree(old)
+        return _run(chosen, tier, plan, count, changes, work, ledger, progress, say)
+
+
+def _run(
+    experiment: Experiment,
+    tier: str,
+    plan: list[tuple[Case, str]],
+    seeds: int,
+    changes: Mapping[str, Any],
+    work: Path,
+    ledger: Path,
+    progress: bool,
+    say: Log,
+) -> RunReport:
+    from vlalign_lib.data import DataUnavailable
+    from vlalign_lib.training._progress import progress_bar
+
+    folders = [work / f"{key}-{_fingerprint(case)}" for case, key in plan]
+    todo = [(c, k, f, c.parts(seeds)) for (c, k), f in zip(plan, folders, strict=True)]
+    resumed = sum(_read_part(f / f"{part}.json") is not None for _, _, f, ps in todo for part in ps)
+    total = sum(len(parts) for *_, parts in todo)
+    if resumed:
+        say(f"continuing: {resumed} of {total} parts were finished before")
+    records: list[Record] = []
+    paths: list[Path | None] = []
+    skipped: dict[str, str] = {}
+    measured = 0
+    with progress_bar(total - resumed, experiment.name, shown=progress, unit="part") as bar:
+        for case, key, folder, parts in todo:
+            results: dict[str, tuple[Measurement, Cost]] = {}
+            for part in parts:
+                bar.set_postfix_str(f"{key}, {part if part == OFFICIAL else f'seed {part}'}")
+                path = folder / f"{part}.json"
+                found = _read_part(path)
+                if found is None:
+                    try:
+                        text = _measure(experiment, case, part)
+                    except DataUnavailable as error:
+                        skipped[key] = str(error)
+                        break
+                    write_text(path, text)
+                    found = _parse_part(text)
+                    measured += 1
+                    bar.update(1)
+                results[part] = found
+            if key in skipped:
+                continue
+            record = _record(experiment, tier, case, key, seeds, changes, results)
+            records.append(record)
+            paths.append(_file(record, ledger, experiment, changes, say))
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    for key, why in skipped.items():
+        say(f"{key}: not run. {why}")
+    return RunReport(tuple(records), tuple(paths), skipped, measured, resumed)
+
+
+def _measure(experiment: Experiment, case: Case, part: str) -> str:
+    """Return one part and its cost as the text that is kept of it."""
+    with one_thread(with_torch=experiment.uses_torch):
+        meter = CostMeter()
+        measurement = experiment.measure(case, part)
+        cost = meter.read()
+    return canonical_json({"measurement": asdict(measurement), "cost": asdict(cost)}, sort=False)
+
+
+def _record(
+    experiment: Experiment,
+    tier: str,
+    case: Case,
+    key: str,
+    seeds: int,
+    changes: Mapping[str, Any],
+    results: Mapping[str, tuple[Measurement, Cost]],
+) -> Record:
+    """Merge the parts of a case into its record."""
+    numbered = [results[str(seed)][0] for seed in range(seeds)]
+    per_seed = {
+        name: tuple(float(m.metrics[name]) for m in numbered) for name in numbered[0].metrics
+    }
+    official: dict[str, Estimate] = {}
+    if OFFICIAL in results:
+        own = results[OFFICIAL][0]
+        official = {
+            name: own.estimates.get(name, Estimate(value, None, None, 1, "none: one fixed split"))
+            for name, value in own.metrics.items()
+        }
+    costs = [cost for _, cost in results.values()]
+    peaks = [cost.peak_mb for cost in costs if cost.peak_mb is not None]
+    return Record(
+        experiment=experiment.name,
+        key=key,
+        method=case.method,
+        dataset=case.dataset,
+        tier=tier,
+        config=json.loads(canonical_json(case.config)),
+        config_hash=config_hash(case.config),
+        method_version=case.version,
+        data_hashes={part: dict(m.data_hashes) for part, (m, _) in results.items()},
+        seeds=tuple(range(seeds)),
+        per_seed=per_seed,
+        metrics={
+            name: Estimate.from_values(values, over=experiment.seeds_are)
+            for name, values in per_seed.items()
+        },
+        official=official,
+        details={part: dict(m.details) for part, (m, _) in results.items() if m.details},
+        notes=experiment.notes(case),
+        settings=json.loads(canonical_json(changes)),
+        commit=commit(),
+        versions=versions(),
+        device=device(),
+        wall_time_s=round(sum(cost.wall_s for cost in costs), 3),
+        peak_memory_mb=max(peaks) if peaks else None,
+        energy={
+            "joules": round(sum(cost.joules for cost in costs), 1),
+            "method": ENERGY_METHOD,
+        },
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+
+
+def _file(
+    record: Record, ledger: Path, experiment: Experiment, changes: Mapping[str, Any], say: Log
+) -> Path | None:
+    """Write a record to its place, unless a fuller one of the same configuration is there."""
+    trial = record.config_hash not in {
+        config_hash(case.config) for case in experiment.cases(experiment.settings(record.tier))
+    }
+    path = (ledger / "trials" if trial else ledger) / f"{record.key}.json"
+    try:
+        there = read_record(path)
+    except LedgerError:
+        there = None
+    if (
+        there is not None
+        and len(there.seeds) > len(record.seeds)
+        and there.config_hash == record.config_hash
+        and not is_stale(there)
+    ):
+        say(f"{path} holds {len(there.seeds)} seeds of the same configuration: kept")
+        return None
+    write_text(path, record.to_json())
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, its folder included."""
+    from vlalign_lib.data._cache import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _work_dir(experiment: str) -> Path:
+    from vlalign_lib.data._cache import cache_dir
+
+    return cache_dir() / "runs" / experiment
+
+
+def _check_writable(folder: Path, variable: str) -> None:
+    probe = folder / ".write-test"
+    try:
+        write_text(probe, "")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"cannot write to {folder} ({error.strerror}); make it writable, or name another "
+            f"folder with {variable}",
+        ) from None
+
+
+def _fingerprint(case: Case) -> str:
+    """Return what a finished part must share with this run to be taken over."""
+    identity = canonical_json(
+        {"config": case.config, "version": case.version, "on": versions(), "code": source_hash()}
+    )
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _parse_part(text: str) -> tuple[Measurement, Cost]:
+    content = json.loads(text)
+    measured = content["measurement"]
+    measured["estimates"] = {k: Estimate(**v) for k, v in measured["estimates"].items()}
+    return Measurement(**measured), Cost(**content["cost"])
+
+
+def _read_part(path: Path) -> tuple[Measurement, Cost] | None:
+    """Return a finished part, None where there is none (or no whole one)."""
+    try:
+        return _parse_part(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

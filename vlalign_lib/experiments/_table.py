@@ -1,0 +1,99 @@
+"""The paper says, we measure: one table for each experiment, as text, HTML or markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+from vlalign_lib.experiments._experiment import Table, choose
+from vlalign_lib.experiments._ledger import load_records
+from vlalign_lib.experiments._record import Record
+from vlalign_lib.experiments._registry import get_experiment, stale_reason
+
+Format = Literal["text", "html", "markdown"]
+
+
+def table(
+    experiment: str,
+    format: Format = "text",
+    *,
+    tier: str = "cpu",
+    records: Sequence[Record] | None = None,
+) -> str:
+    """Return the printed rows and our records side by side.
+
+    Args:
+        experiment: ``"fusion"`` or ``"linear"``.
+        format: ``"text"`` for a terminal, ``"html"`` for a page, ``"markdown"``.
+        tier: which tier's records to show.
+        records: the records to show instead of the ledger's.
+
+    Returns:
+        The table, with a title above it and notes below it. What was not measured says so,
+        and stale records are named.
+
+    Raises:
+        ValueError: an experiment, a format or a tier that does not exist.
+        LedgerError: a file in the ledger is no record.
+
+    Chapter:
+        00, where the ledger is introduced; each chapter shows its own table.
+
+    Example:
+        >>> print(table("linear", records=[]).splitlines()[0])
+        Closed-form methods on three data sets
+    """
+    choose("format", format, get_args(Format))
+    chosen = get_experiment(experiment)
+    chosen.settings(tier)
+    if records is None:
+        records = [record for record in load_records(experiment) if record.tier == tier]
+    notes = []
+    if not records:
+        notes.append(f"No record of tier {tier} yet: `vlalign run {experiment} --tier {tier}`.")
+    stale = {record.key: stale_reason(record) for record in records}
+    notes += [f"Stale: {key}, {reason}." for key, reason in stale.items() if reason]
+    content = chosen.table([*records])
+    content = replace(content, notes=(*content.notes, *notes))
+    return {"text": _text, "html": _html, "markdown": _markdown}[format](content)
+
+
+def _text(table: Table) -> str:
+    rows = [table.columns, *table.rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+
+    body = [line(table.columns), "  ".join("─" * width for width in widths)]
+    body += [line(row) for row in table.rows]
+    return "\n".join([table.title, "", *body, "", *table.notes])
+
+
+def _markdown(table: Table) -> str:
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+    lines = [line(table.columns), line(["---"] * len(table.columns)), *map(line, table.rows)]
+    notes = [part for note in table.notes for part in ("", note)]
+    return "\n".join([f"**{table.title}**", "", *lines, *notes])
+
+
+def _html(table: Table) -> str:
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in table.columns)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in table.rows
+    )
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
+    return (
+        f'<table class="table ledger-table"><caption>{html.escape(table.title)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f'<div class="ledger-notes">{notes}</div>'
+    )

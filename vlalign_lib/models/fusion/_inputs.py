@@ -1,0 +1,92 @@
+"""What every fusion module does with its two views: check them, and build small networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+def check_dims(**dims: int) -> None:
+    """Raise a ValueError unless every named width is a whole number of at least 1."""
+    for name, value in dims.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+
+
+def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
+    """Return linear layers ``dim_in → hidden… → dim_out`` with a ReLU between any two."""
+    check_dims(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    widths = [dim_in, *hidden, dim_out]
+    layers: list[nn.Module] = []
+    for left, right in pairwise(widths):
+        layers += [nn.Linear(left, right), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def check_view(view: Tensor, dim: int, name: str) -> Tensor:
+    """Return ``view`` after checking that it is a floating-point (B, ``dim``) tensor."""
+    if view.ndim != 2 or view.shape[1] != dim:
+        raise ValueError(
+            f"{name}: expected (B, {dim}), one row an item, got {tuple(view.shape)}; "
+            "flatten pictures with x.flatten(1)"
+        )
+    if not view.is_floating_point():
+        raise ValueError(f"{name}: expected floating-point numbers, got {view.dtype}; use .float()")
+    return view
+
+
+def resolve_views(
+    x: Tensor | None,
+    y: Tensor | None,
+    has_x: Tensor | None,
+    has_y: Tensor | None,
+    dims: tuple[int, int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return both views as tensors, with a boolean mask (B,) each that says what is there.
+
+    A view that is None is missing for every item; a mask that is None means "all there". The
+    rows that are not there are replaced by zeros before anything is computed from them, so
+    that whatever they hold (NaN, say) reaches neither the output nor a gradient.
+
+    Raises:
+        ValueError: both views None, wrong shapes, a mask that is not boolean or of the wrong
+            length, or an item with neither view.
+    """
+    given = x if x is not None else y
+    if given is None:
+        raise ValueError("both views are None: at least one of x and y must be given")
+    n = given.shape[0]
+    views, masks = [], []
+    for name, view, mask, dim in (("x", x, has_x, dims[0]), ("y", y, has_y, dims[1])):
+        if view is None:
+            if mask is not None and bool(mask.any()):
+                raise ValueError(f"has_{name} says that some items have {name}, but {name} is None")
+            views.append(torch.zeros(n, dim, dtype=given.dtype, device=given.device))
+            masks.append(torch.zeros(n, dtype=torch.bool, device=given.device))
+            continue
+        check_view(view, dim, name)
+        if view.shape[0] != n:
+            raise ValueError(
+                f"x has {n} rows and y has {view.shape[0]}: row i of one must be the partner of "
+                f"row i of the other; mark missing ones in has_{name} instead of dropping rows"
+            )
+        if mask is None:
+            mask = torch.ones(n, dtype=torch.bool, device=view.device)
+        elif mask.dtype != torch.bool or mask.shape != (n,):
+            raise ValueError(
+                f"has_{name}: expected booleans of shape ({n},), true where {name} is there, "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        views.append(torch.where(mask[:, None], view, 0.0))
+        masks.append(mask)
+    lost = ~(masks[0] | masks[1])
+    if bool(lost.any()):
+        first = int(lost.nonzero()[0])
+        raise ValueError(
+            f"{int(lost.sum())} item(s) have neither view, the first is item {first}: nothing "
+            "can be said about them; leave them out"
+        )
+    return views[0], views[1], masks[0], masks[1]
