@@ -12,6 +12,7 @@ from vlalign_lib.metrics.classes import (
     mean_average_precision,
 )
 from vlalign_lib.metrics.curves import PrecisionRecall, precision_recall_curve
+from vlalign_lib.metrics.intervals import Interval, bootstrap_interval
 from vlalign_lib.metrics.pairs import (
     mean_reciprocal_rank,
     median_rank,
@@ -19,11 +20,15 @@ from vlalign_lib.metrics.pairs import (
     ranks_from_scores,
     recall_at_k,
 )
+from vlalign_lib.metrics.report import RetrievalReport, retrieval_report
 
 __all__ = [
+    "Interval",
     "PrecisionRecall",
+    "RetrievalReport",
     "average_precision",
     "average_precisions",
+    "bootstrap_interval",
     "chance_average_precision",
     "mean_average_precision",
     "mean_reciprocal_rank",
@@ -32,4 +37,5 @@ __all__ = [
     "ranks",
     "ranks_from_scores",
     "recall_at_k",
+    "retrieval_report",
 ]

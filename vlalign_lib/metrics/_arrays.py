@@ -53,12 +53,19 @@ def like(reference: Any, values: NDArray[np.float64]) -> Any:
     return torch.as_tensor(values, dtype=dtype, device=reference.device)
 
 
+def as_items(values: Any, name: str) -> Any:
+    """Return ``values`` as something with a shape and at least one row."""
+    values = values if hasattr(values, "shape") else np.asarray(values)
+    if len(values.shape) == 0 or values.shape[0] == 0:
+        raise ValueError(
+            f"{name}: expected at least one row, one row an item, got shape {tuple(values.shape)}"
+        )
+    return values
+
+
 def count_items(values: Any, name: str) -> int:
     """Return the number of rows."""
-    shape = np.shape(values)
-    if not shape:
-        raise ValueError(f"{name}: expected (n, d), one row an item, got {values!r}")
-    return int(shape[0])
+    return int(as_items(values, name).shape[0])
 
 
 def as_class_labels(labels: Any, n: int, name: str) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlalign_lib._validate import as_matrix
-from vlalign_lib.metrics._arrays import to_numpy
+from vlalign_lib.metrics._arrays import as_items, to_numpy
 
 Similarity = str | Callable[[Any, Any], Any]
 SIMILARITIES = ("cosine", "dot", "euclidean")
@@ -46,13 +46,7 @@ def as_pair(queries: Any, gallery: Any, similarity: Similarity) -> tuple[Any, An
     """Return queries and gallery as matrices of one type, or as given where a function scores."""
     check_similarity(similarity)
     if callable(similarity):
-        pair = []
-        for name, items in (("queries", queries), ("gallery", gallery)):
-            items = items if hasattr(items, "shape") else np.asarray(items)
-            if len(items.shape) == 0 or items.shape[0] == 0:
-                raise ValueError(f"{name}: expected at least one item, got {tuple(items.shape)}")
-            pair.append(items)
-        return pair[0], pair[1]
+        return as_items(queries, "queries"), as_items(gallery, "gallery")
     q = as_matrix(to_numpy(queries), "queries")
     g = as_matrix(to_numpy(gallery), "gallery")
     check_widths(q.shape[1], g.shape[1])

@@ -104,7 +104,7 @@ def mean_average_precision(
         >>> round(score, 4)  # (1/1 + 2/3 + 3/5) / 3
         0.7556
     """
-    values = _average_precisions(
+    values = query_precisions(
         queries, gallery, query_labels, gallery_labels, top_k, similarity, normalise
     )
     return float(values.mean())
@@ -150,7 +150,7 @@ def average_precisions(
         >>> average_precisions(views, views, [0, 0, 1, 1], [0, 0, 1, 1], top_k=1).tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    values = _average_precisions(
+    values = query_precisions(
         queries, gallery, query_labels, gallery_labels, top_k, similarity, normalise
     )
     return like(queries, values)
@@ -287,7 +287,7 @@ def chance_average_precision(
     return float(np.average(values, weights=queries))
 
 
-def _average_precisions(
+def query_precisions(
     queries: Any,
     gallery: Any,
     query_labels: Any,
@@ -296,6 +296,7 @@ def _average_precisions(
     similarity: Similarity,
     normalise: str,
 ) -> NDArray[np.float64]:
+    """Return the expected average precision (n,) of every query."""
     check_similarity(similarity)
     by_hits = _divides_by_hits(normalise)
     n, m = count_items(queries, "queries"), count_items(gallery, "gallery")

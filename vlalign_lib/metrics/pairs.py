@@ -73,7 +73,7 @@ def ranks(
         >>> ranks(np.ones((3, 2)), np.ones((3, 2))).tolist()
         [2.0, 2.0, 2.0]
     """
-    greater, tied = _rank_counts(queries, gallery, similarity, targets)
+    greater, tied = rank_counts(queries, gallery, similarity, targets)
     return like(queries, 1 + greater + tied / 2)
 
 
@@ -166,7 +166,7 @@ def recall_at_k(
     """
     size = count_items(gallery, "gallery")
     cutoffs = [as_cutoff(each, size, "k") for each in _as_list(k)]
-    greater, tied = _rank_counts(queries, gallery, similarity, targets)
+    greater, tied = rank_counts(queries, gallery, similarity, targets)
     return {each: float(found_within(each, greater, tied).mean()) for each in cutoffs}
 
 
@@ -205,7 +205,7 @@ def median_rank(
         >>> median_rank(np.ones((5, 2)), np.ones((5, 2)))
         3.0
     """
-    greater, tied = _rank_counts(queries, gallery, similarity, targets)
+    greater, tied = rank_counts(queries, gallery, similarity, targets)
     return float(np.median(1 + greater + tied / 2))
 
 
@@ -252,7 +252,7 @@ def mean_reciprocal_rank(
         >>> round(mean_reciprocal_rank(pictures, names), 4)  # ranks 1, 2 and 2
         0.6667
     """
-    greater, tied = _rank_counts(queries, gallery, similarity, targets)
+    greater, tied = rank_counts(queries, gallery, similarity, targets)
     return float(reciprocal_ranks(greater, tied).mean())
 
 
@@ -272,7 +272,7 @@ def reciprocal_ranks(greater: NDArray[np.int64], tied: NDArray[np.int64]) -> NDA
     return np.where(tied == 0, 1.0 / last, spread)
 
 
-def _rank_counts(
+def rank_counts(
     queries: Any, gallery: Any, similarity: Similarity, targets: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count, for every query, the items above its target and the others that tie with it."""
