@@ -6,6 +6,8 @@ when the first figure is drawn.
 
 from vlalign_lib.viz._live import is_live
 from vlalign_lib.viz.book_map import book_map
+from vlalign_lib.viz.dots import dot_rows
+from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
 from vlalign_lib.viz.intervals import interval_plot
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
 from vlalign_lib.viz.retrieval import retrieval_grid
@@ -25,11 +27,15 @@ __all__ = [
     "canvas",
     "colour",
     "correlation_spectrum",
+    "digit_halves",
+    "dot_rows",
     "embedding_scatter",
     "frame_slider",
+    "fusion_wirings",
     "has_colour",
     "interval_plot",
     "is_live",
+    "missing_view_curves",
     "pairs_wall",
     "retrieval_grid",
     "style",

@@ -1,0 +1,117 @@
+"""Values on one scale, a row a group: single numbers as marks, many as a cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlalign_lib.viz.palette import CYCLE, MARKERS, colour, has_colour
+from vlalign_lib.viz.style import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PER_LINE = 3  # entries of the legend in a line: long names have to fit the column
+
+
+def dot_rows(
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    xlabel: str,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+    height: float | None = None,
+) -> Figure:
+    """Return a row of marks for each group, all on one scale.
+
+    Where :func:`interval_plot` compares methods under one measurement, this compares several
+    measurements of each method (or of each anything). A number is one mark; an array of
+    numbers is a cloud of small ones.
+
+    Args:
+        rows: by the row's name, ``{series: number or array}``. A series has the same colour and
+            the same mark in every row; up to seven of them.
+        xlabel: what is measured, with its unit: "class mAP (0 to 1)".
+        reference: lines to compare with by name: ``{"chance": 0.1}``.
+        title: a line above.
+        height: height in inches; None gives each row its place.
+
+    Returns:
+        The figure, closed.
+
+    Raises:
+        ValueError: no rows, no label, more than seven series, or a value that is not finite.
+
+    Chapter:
+        Chapter 01 compares a column with a pixel, and one space under several protocols.
+
+    Example:
+        >>> figure = dot_rows(
+        ...     {"CCA": {"all": 0.45, "top 50": 0.60}, "SM": {"all": 0.81, "top 50": 0.83}},
+        ...     xlabel="class mAP (0 to 1)", reference={"chance": 0.11},
+        ... )
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['CCA', 'SM']
+    """
+    if not rows or not all(rows.values()):
+        raise ValueError("rows: expected at least one row, and at least one value in each")
+    if not xlabel.strip():
+        raise ValueError("xlabel: say what is measured, and in which unit")
+    names = list(dict.fromkeys(series for row in rows.values() for series in row))
+    if len(names) > len(MARKERS):
+        raise ValueError(f"rows: {len(names)} series, but there are {len(MARKERS)} marks")
+    entries = len(names) + len(reference or {})
+    lines = -(-entries // _PER_LINE)
+    figure, axes = canvas(height=height or 0.75 + 0.42 * len(rows) + 0.22 * lines)
+    for level, (row_name, row) in enumerate(rows.items()):
+        for series, value in row.items():
+            place = names.index(series)
+            shade = colour(series) if has_colour(series) else CYCLE[place]
+            values = _as_values(value, f"rows[{row_name!r}][{series!r}]")
+            many = values.size > 1
+            axes.plot(
+                values,
+                level + _spread(values.size),
+                linestyle="",
+                marker="o" if many else MARKERS[place],
+                markersize=3.5 if many else 8.5,
+                alpha=0.35 if many else 0.95,
+                color=shade,
+                markeredgecolor="none" if many else "white",
+                zorder=2 if many else 3,
+            )
+    for place, series in enumerate(names):
+        shade = colour(series) if has_colour(series) else CYCLE[place]
+        crowd = all(np.size(row[series]) > 1 for row in rows.values() if series in row)
+        mark, size = ("o", 4) if crowd else (MARKERS[place], 8)
+        axes.plot([], [], linestyle="", marker=mark, markersize=size, color=shade, label=series)
+    for i, (name, known) in enumerate((reference or {}).items()):
+        axes.axvline(
+            known, color=colour("chance"), linestyle=("--", ":", "-.")[i % 3], label=name, zorder=1
+        )
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=10)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(xlabel)
+    figure.legend(loc="outside lower center", ncols=min(entries, _PER_LINE), handletextpad=0.4)
+    if title:
+        axes.set_title(title)
+    return figure
+
+
+def _as_values(value: Any, name: str) -> NDArray[np.float64]:
+    values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f"{name}: expected a finite number, or an array of them, got {value!r}")
+    return values
+
+
+def _spread(count: int) -> NDArray[np.float64]:
+    """Return small offsets, the same on every run, that keep marks from hiding each other."""
+    if count == 1:
+        return np.zeros(1)
+    golden: NDArray[np.float64] = (np.arange(count, dtype=np.float64) * 0.6180339887498949) % 1.0
+    return golden / 2 - 0.25
