@@ -33,8 +33,8 @@ _CAPTIONS: Mapping[str, tuple[str, str]] = {
     "coordinated": ("two encoders, one space", "$u$ goes on alone"),
     "decision": ("decide twice, average", "the other votes alone"),
 }
-_HEIGHT = 3.95  # inches, of one drawing
-_PICTURE_Y, _ENCODE_Y, _MERGE_Y, _HEAD_Y, _ANSWER_Y = 0.98, 1.72, 2.3, 2.88, 3.36
+_HEIGHT = 4.3  # inches, of one drawing
+_PICTURE_Y, _ENCODE_Y, _MERGE_Y, _HEAD_Y, _ANSWER_Y = 1.0, 1.84, 2.52, 3.16, 3.7
 
 
 def fusion_wirings(
@@ -70,11 +70,13 @@ def fusion_wirings(
         >>> float(figure.get_figwidth())
         7.0
     """
-    views = [as_pictures(np.asarray(v)[None], name) for v, name in ((left, "left"), (right, "right"))]
+    views = [
+        as_pictures(np.asarray(v)[None], name) for v, name in ((left, "left"), (right, "right"))
+    ]
     if not wirings or not set(wirings) <= set(_HEADS):
         raise ValueError(f"wirings: expected some of {', '.join(_HEADS)}, got {list(wirings)}")
     figure, axes = canvas(height=_HEIGHT)
-    figure.get_layout_engine().set(w_pad=0, h_pad=0)
+    _tighten(figure, 0.0)
     bare(axes)
     axes.set_xlim(0, WIDTH)
     axes.set_ylim(_HEIGHT, 0)
@@ -87,18 +89,23 @@ def fusion_wirings(
         _inputs(axes, centre, views[0][0], views[1][0], cut)
         _DRAW[wiring](axes, centre, cut)
         axes.text(centre, _ANSWER_Y, "which digit?", color=INK, style="italic", **_CENTRED)
-        axes.text(centre, 3.72, _CAPTIONS[wiring][cut], color="#3A3A3A", **_CENTRED)
+        axes.text(centre, 4.1, _CAPTIONS[wiring][cut], color="#3A3A3A", **_CENTRED)
         if i:
-            axes.axvline(i * share, 0.02, 0.98, color="#E4E4E4", linewidth=1)
+            axes.axvline(i * share, 0.01, 0.99, color="#E4E4E4", linewidth=1)
     return figure
 
 
 _CENTRED: Mapping[str, Any] = {"ha": "center", "va": "center"}
 
 
-def _inputs(
-    axes: Axes, centre: float, left: NDArray[Any], right: NDArray[Any], cut: bool
-) -> None:
+def _tighten(figure: Figure, pad: float) -> None:
+    """Let the drawing reach to ``pad`` inches from the edge."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=pad, h_pad=pad))
+
+
+def _inputs(axes: Axes, centre: float, left: NDArray[Any], right: NDArray[Any], cut: bool) -> None:
     peak = max(peak_of(left), peak_of(right))
     for x, picture, name, text in (
         (centre - 0.5, left, "image", "$x$"),
@@ -120,9 +127,9 @@ def _early(axes: Axes, centre: float, cut: bool) -> None:
     _wire(axes, (centre + 0.5, top), (centre + 0.3, _ENCODE_Y - 0.13), colour("text"), cut=cut)
     _block(axes, centre - 0.3, _ENCODE_Y, 0.6, 0.26, "$x$", "image")
     _block(axes, centre + 0.3, _ENCODE_Y, 0.6, 0.26, "mean" if cut else "$y$", "text", idle=cut)
-    _wire(axes, (centre, _ENCODE_Y + 0.13), (centre, 2.2), colour("joint"))
-    _block(axes, centre, 2.6, 1.2, 0.8, "$h$\none model", "joint")
-    _wire(axes, (centre, 3.0), (centre, _ANSWER_Y - 0.13), colour("joint"), pulses=1)
+    _wire(axes, (centre, _ENCODE_Y + 0.13), (centre, 2.42), colour("joint"))
+    _block(axes, centre, 2.87, 1.2, 0.9, "$h$\none model", "joint")
+    _wire(axes, (centre, 3.32), (centre, _ANSWER_Y - 0.13), colour("joint"), pulses=1)
 
 
 def _encoders(axes: Axes, centre: float, names: tuple[str, str], cut: bool) -> None:
@@ -138,9 +145,7 @@ def _late(axes: Axes, centre: float, cut: bool) -> None:
     _encoders(axes, centre, (r"$\varphi$", r"$\psi$"), cut)
     low, high = _ENCODE_Y + 0.15, _MERGE_Y - 0.13
     _wire(axes, (centre - 0.5, low), (centre - 0.35, high), colour("image"), pulses=1)
-    _wire(
-        axes, (centre + 0.5, low), (centre + 0.35, high), colour("text"), pulses=1, idle=cut
-    )
+    _wire(axes, (centre + 0.5, low), (centre + 0.35, high), colour("text"), pulses=1, idle=cut)
     _block(axes, centre - 0.35, _MERGE_Y, 0.7, 0.26, r"$\varphi(x)$", "image")
     _block(
         axes, centre + 0.35, _MERGE_Y, 0.7, 0.26, "token" if cut else r"$\psi(y)$", "text", idle=cut
@@ -281,11 +286,9 @@ def _wire(
     axes.plot(x, y, color=shade, linewidth=1.8, zorder=2)
     for pulse in range(pulses):
         at = round((pulse + 0.7) / (pulses + 0.6) * (len(t) - 1)) if arrow else len(t) // 2
-        axes.plot(
-            x[at], y[at], marker="o", markersize=5.5, color=shade, markeredgecolor="white", zorder=4
-        )
+        axes.plot(x[at], y[at], marker="o", markersize=6, color=shade, zorder=4)
     if arrow:
-        axes.plot(x[-1], y[-1] - 0.045, marker="v", markersize=6.5, color=shade, zorder=4)
+        axes.plot(x[-1], y[-1] - 0.045, marker="v", markersize=6, color=shade, zorder=4)
 
 
 def digit_halves(
@@ -294,7 +297,7 @@ def digit_halves(
     *,
     has_right: ArrayLike | None = None,
     fill: ArrayLike | None = None,
-    columns: int = 12,
+    columns: int = 11,
 ) -> Figure:
     """Return pictures cut in two, left halves beside right halves, some of them gone.
 
@@ -310,7 +313,7 @@ def digit_halves(
         The figure, closed.
 
     Raises:
-        ValueError: not pictures, or different numbers of them.
+        ValueError: not pictures, different numbers of them, or no column.
 
     Chapter:
         Chapter 02 shows with it what a model is given.
@@ -324,9 +327,11 @@ def digit_halves(
     """
     lefts, rights = as_pictures(left, "left"), as_pictures(right, "right")
     n = len(lefts)
-    rows = -(-n // max(columns, 1))
-    figure, axes = canvas(height=rows * 0.66 + 0.06)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    if columns < 1:
+        raise ValueError(f"columns: expected 1 or more, got {columns}")
+    rows = -(-n // columns)
+    figure, axes = canvas(height=WIDTH / (columns * 1.32 - 0.12) * (rows * 1.25 - 0.15) + 0.08)
+    _tighten(figure, 0.02)
     _halves(axes, lefts, rights, has_right, fill, columns)
     return figure
 
@@ -341,7 +346,7 @@ def _halves(
 ) -> None:
     n = len(left)
     there = np.ones(n, dtype=bool) if has_right is None else np.asarray(has_right)
-    if left.shape != right.shape or there.shape != (n,) or there.dtype != bool or columns < 1:
+    if left.shape != right.shape or there.shape != (n,) or there.dtype != bool:
         raise ValueError(
             f"expected as many right halves as left ones, and has_right as {n} booleans; got "
             f"{left.shape}, {right.shape} and {there.dtype} {there.shape}"
@@ -352,14 +357,14 @@ def _halves(
     peak = max(peak_of(left), peak_of(right))
     bare(axes)
     axes.set_aspect("equal", adjustable="box", anchor="N")
-    axes.set_xlim(-0.05, columns * 1.1)
-    axes.set_ylim(-(-n // columns) * 1.25 - 0.15, -0.05)
+    axes.set_xlim(-0.05, columns * 1.32 - 0.17)
+    axes.set_ylim(-(-n // columns) * 1.25 - 0.2, -0.05)
     for i in range(n):
-        x, y = (i % columns) * 1.1, (i // columns) * 1.25
-        box = (x, x + 0.48, y + 1, y)
+        x, y = (i % columns) * 1.32, (i // columns) * 1.25
+        box = (x, x + 0.5, y + 1, y)
         draw_picture(axes, left[i], box, peak)
         frame(axes, box, colour=colour("image"), width=1.0)
-        box = (x + 0.54, x + 1.02, y + 1, y)
+        box = (x + 0.6, x + 1.1, y + 1, y)
         if there[i] or stand_in is not None:
             draw_picture(axes, right[i] if there[i] else stand_in[i], box, peak)  # type: ignore[index]
         if there[i]:
@@ -393,9 +398,10 @@ def missing_view_curves(
 
     Args:
         shares: shares in percent, increasing.
-        curves: by name, as :func:`~vlalign_lib.viz.colour` knows it: one accuracy a share, or
-            one (mean, low, high) a share (or an ``Estimate``), whose interval becomes a band.
-            A name that ends in " + dropout" is drawn dashed in its model's colour.
+        curves: by name: one accuracy a share, or one (mean, low, high) a share (or an
+            ``Estimate``), whose interval becomes a band. The name's first word decides the
+            colour (see :func:`~vlalign_lib.viz.colour`): "single view", "early", "late",
+            "coordinated"; one that ends in "+ dropout" is dashed.
         share: where a marker stands, one of ``shares``; None for no marker.
         left: left halves (n, h, w) of a few items, drawn beside the curves; None for none.
         right: their right halves.
@@ -436,13 +442,13 @@ def missing_view_curves(
     ends = []
     for i, (name, values) in enumerate(curves.items()):
         mean, low, high = _bands(name, values, len(shares))
-        base = name.removesuffix(" + dropout")
-        dashed = base != name
-        shade = colour(base)
+        dashed = name.endswith("+ dropout")
+        shade = colour(name.split()[0])
         axes.plot(shares, mean, color=shade, linestyle=(0, (4, 1.5)) if dashed else "-", zorder=3)
         if low is not None and high is not None:
             axes.fill_between(shares, low, high, color=shade, alpha=0.15, linewidth=0, zorder=2)
-        ends.append((mean[-1], name, shade))
+        said = name if at is None else f"{name}: {mean[at]:.2f}"
+        ends.append((mean[-1], said, shade))
         if at is not None:
             axes.plot(
                 shares[at], mean[at], marker=MARKERS[i % len(MARKERS)], markersize=9,
