@@ -23,7 +23,6 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -68,11 +67,12 @@ def fingerprint() -> str:
 
 
 def forget_outdated(
-    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+    app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]
 ) -> set[str]:
     """Empty the cache of outputs, and read every page again, when what they show has changed."""
-    cache = get_cache(app.config.nb_execution_cache_path)
-    mark = Path(app.config.nb_execution_cache_path) / "fingerprint"
+    folder = Path(env.mystnb_config.execution_cache_path)
+    cache = get_cache(str(folder))
+    mark = folder / "fingerprint"
     now = fingerprint()
     if mark.exists() and mark.read_text() == now:
         return set()
@@ -82,9 +82,9 @@ def forget_outdated(
     return set(env.found_docs)
 
 
-def execute_side_by_side(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+def execute_side_by_side(app: Sphinx, env: Any, docnames: list[str]) -> None:
     """Execute the notebooks about to be read whose outputs are not cached, in parallel."""
-    cache = get_cache(app.config.nb_execution_cache_path)
+    cache = get_cache(env.mystnb_config.execution_cache_path)
     waiting = []
     for docname in docnames:
         path = Path(env.doc2path(docname)).resolve()
@@ -102,6 +102,7 @@ def execute_side_by_side(app: Sphinx, env: BuildEnvironment, docnames: list[str]
     LOGGER.info(f"executing {len(waiting)} notebook(s), {workers} at a time")
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads or str(max(1, cores // workers))
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a page has no use for progress bars
     try:
         with ThreadPoolExecutor(workers) as pool:
             runs = [
@@ -165,13 +166,38 @@ class BenchmarkTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Read the record and lay the table out."""
-        record = json.loads((ROOT / "results/benchmarks" / f"{self.arguments[0]}.json").read_text())
-        return raw_html(benchmark_html(record))
+        path = ROOT / "results/benchmarks" / f"{self.arguments[0]}.json"
+        return raw_html(benchmark_html(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def benchmark_html(record: dict[str, Any]) -> str:
-    """Lay a benchmark record out, one row an operation."""
-    raise NotImplementedError
+    """Lay a benchmark record out: a row for each operation and each peer."""
+    head = ("operation", "size", "ours", "peer", "its time", "ratio", "goal")
+    rows = []
+    for case in record["cases"]:
+        goal = "" if case.get("goal") is None else f"{case['goal']:g}×"
+        first = (case["operation"], case["size"])
+        if "peak_mb" in case:
+            limit = f"limit {case['limit_mb']:.0f} MB"
+            rows.append((*first, f"{case['peak_mb']:.0f} MB", "", "", "", limit))
+            continue
+        for name, peer in case["peers"].items():
+            ratio = "" if peer.get("ratio") is None else f"{peer['ratio']:.1f}×"
+            times = (seconds(case["ours"]["median_s"]), name, seconds(peer["median_s"]))
+            rows.append((*first, *times, ratio, goal if name == case["best_peer"] else ""))
+    machine = record["machine"]
+    caption = (
+        f"{machine['processor']}, {machine['threads']} thread(s). Medians of interleaved runs; "
+        "the goal counts against the fastest peer."
+    )
+    return html_table(head, rows, caption)
+
+
+def seconds(value: float | None) -> str:
+    """A time in the unit that suits it."""
+    if value is None:
+        return ""
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
 class MeasuredTimes(SphinxDirective):
@@ -179,12 +205,27 @@ class MeasuredTimes(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Read the records and lay the table out."""
+        head = ("chapter", "tier", "time", "memory", "slowest part", "measured on")
         rows = []
         for path in sorted((ROOT / "results/budgets").glob("*.json")):
-            record = json.loads(path.read_text())
-            rows.append(budget_row(record))
-        return raw_html("".join(rows))
+            record = json.loads(path.read_text(encoding="utf-8"))
+            for tier, cost in record["tiers"].items():
+                slowest = max(cost["slow"].items(), key=lambda item: item[1], default=("", 0))
+                where = f"{cost['device']}, {cost['date']}"
+                size = f"{cost['memory_mb']:.0f} MB"
+                rows.append(
+                    (record["chapter"], tier, seconds(cost["seconds"]), size, slowest[0], where)
+                )
+        return raw_html(html_table(head, rows, "One run each, from a cold start."))
 
 
-def budget_row(record: dict[str, Any]) -> str:
-    return html.escape(str(record))
+def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> str:
+    """A table in a box that scrolls by itself on a narrow screen."""
+    top = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<div class="table-scroll"><table><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

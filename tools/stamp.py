@@ -88,7 +88,7 @@ def stamp_notebook(text: str, path: Path, url: str, branch: str) -> str:
 
 
 def badge(url: str, branch: str, name: str) -> str:
-    """The link that opens a notebook on Colab, its picture included, so that it needs no network."""
+    """The link that opens a notebook on Colab; its picture is inside it and needs no network."""
     picture = base64.b64encode((ROOT / "book/_assets/badge-colab.svg").read_bytes()).decode()
     return (
         f'<a href="{colab(url, branch, name)}">'

@@ -51,10 +51,8 @@ def main(argv=None):
 def check_python():
     if sys.version_info < (3, 11):
         stop(
-            "Python 3.11 or newer is needed; this is {} ({}).\n"
-            "Install a newer one, or name it: make book PYTHON=/path/to/python3".format(
-                sys.version.split()[0], sys.executable
-            )
+            f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}, {sys.executable}.\n"
+            "Install a newer one, or name it: make book PYTHON=/path/to/python3"
         )
 
 
@@ -93,7 +91,7 @@ def mend_links():
             os.symlink(LINKS[link], here, target_is_directory=os.path.isdir(there))
         except OSError:  # Windows without the right to make symbolic links
             link_without_privilege(there, here)
-        print("linked {} to {}".format(link, LINKS[link]))
+        print(f"linked {link} to {LINKS[link]}")
     if broken_links():
         stop("Could not mend {}: is this folder writable?".format(", ".join(broken_links())))
     print("All links of book/ lead where they should.")
@@ -116,7 +114,7 @@ def setup():
                 return
     if not works(PYTHON):
         shutil.rmtree(VENV, ignore_errors=True)
-        print("Creating .venv with {} {}".format(sys.executable, sys.version.split()[0]))
+        print(f"Creating .venv with {sys.executable} {sys.version.split()[0]}")
         if subprocess.call([sys.executable, "-m", "venv", VENV]) != 0:
             shutil.rmtree(VENV, ignore_errors=True)
             stop(
@@ -132,7 +130,7 @@ def setup():
         )
     with open(STAMP, "w") as handle:
         handle.write(wanted)
-    print("Installed in {:.0f} s".format(time.time() - started))
+    print(f"Installed in {time.time() - started:.0f} s")
 
 
 def fingerprint():
@@ -167,9 +165,7 @@ def book():
     started = time.time()
     run(os.path.join(BIN, "jupyter-book"), "build", "book/", "-W", "--keep-going")
     page = os.path.join(ROOT, "_build", "html", "index.html")
-    print(
-        "\nThe book is built ({:.0f} s). Open it:\n\n    {}\n".format(time.time() - started, page)
-    )
+    print(f"\nThe book is built ({time.time() - started:.0f} s). Open it:\n\n    {page}\n")
 
 
 def test():

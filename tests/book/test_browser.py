@@ -34,7 +34,8 @@ FAINT = """
     const a = luminance(parse(getComputedStyle(element).color));
     const b = luminance(behind(element));
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < bound) faint.push(ratio.toFixed(2) + ": " + walker.currentNode.data.trim().slice(0, 50));
+    const text = walker.currentNode.data.trim().slice(0, 50);
+    if (ratio < bound) faint.push(ratio.toFixed(2) + ": " + text);
   }
   return faint;
 }

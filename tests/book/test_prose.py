@@ -1,12 +1,9 @@
 """No result is typed into prose: numbers come from a cell or a record, through glue."""
 
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from prose import typed_results
 
 ROOT = Path(__file__).resolve().parents[2]

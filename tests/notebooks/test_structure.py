@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import stamp
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -90,9 +91,6 @@ def test_it_opens_with_title_badge_and_setup(path):
 
 @parametrize
 def test_its_stamped_cells_are_current(path):
-    sys.path.insert(0, str(ROOT / "tools"))
-    import stamp
-
     text = path.read_text(encoding="utf-8")
     assert stamp.stamp_notebook(text, path, *stamp.address(ROOT)) == text, "run tools/stamp.py"
 
@@ -138,11 +136,11 @@ def test_a_claim_that_cannot_fail_is_found(source):
 
 @parametrize
 def test_each_exercise_has_hint_check_and_solution(path):
-    from vlalign_lib.course import exercises_of
+    from vlalign_lib.course.exercises import of_chapter
 
     notebook = read(path)
     chapter = path.stem.split("_")[0]
-    registered = {exercise.id for exercise in exercises_of(chapter)}
+    registered = set(of_chapter(chapter))
     hints = {first_text(c) for c in calls(notebook, "hint")}
     checks = calls(notebook, "check")
     solved = {first_text(c) for c in checks if any(k.arg == "solution" for k in c.keywords)}

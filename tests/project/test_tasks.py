@@ -10,13 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-
 import stamp
 import tasks
 import vendor
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
