@@ -38,11 +38,11 @@ def png(figure: Figure, *, dpi: float, colours: int = 128) -> bytes:
     from PIL import Image
 
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    figure.savefig(raw, format="png", dpi=dpi, facecolor="white", pil_kwargs={"compress_level": 1})
     picture = Image.open(raw).convert("RGB")
     picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     small = io.BytesIO()
-    picture.save(small, format="PNG", optimize=True)
+    picture.save(small, format="PNG", compress_level=6)
     return small.getvalue()
 
 
