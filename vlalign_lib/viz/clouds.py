@@ -57,7 +57,7 @@ def paired_clouds(
 
     Example:
         >>> points = [[0.0, 0.0], [1.0, 0.2], [2.0, -0.1], [3.0, 0.0]]
-        >>> paired_clouds(points, points, [1, 0], [1, 0]).axes[2].get_title()
+        >>> paired_clouds(points, points, [1, 0], [1, 0]).axes[2].get_title(loc="left")
         'ρ = 1.00'
     """
     x, y = as_matrix(images, "images", min_rows=3), as_matrix(texts, "texts", min_rows=3)
@@ -88,13 +88,13 @@ def paired_clouds(
             raise ValueError(f"{view}s: all points have the same coordinate along {direction}")
         _cloud(panel, centred, coordinates, unit, view, partners)
         along.append(coordinates / spread)
-    axes[0].set_title("pictures", color=colour("image"))
-    axes[1].set_title("texts", color=colour("text"))
+    axes[0].set_title("pictures", loc="left", color=colour("image"))
+    axes[1].set_title("texts", loc="left", color=colour("text"))
     u, v = along
     _variates(axes[2], u, v, colour("joint"))
     for letter, pair in zip(_LETTERS, partners, strict=False):
         _letter(axes[2], u[pair], v[pair], letter)
-    axes[2].set_title(f"ρ = {_rho(u, v)}")
+    axes[2].set_title(f"ρ = {_rho(u, v)}", loc="left")
     axes[2].set_xlabel("u, of the picture (sd)")
     axes[2].set_ylabel("v, of the text (sd)")
     if title:
@@ -131,7 +131,7 @@ def variates_scatter(
 
     Example:
         >>> u = [0.0, 1.0, 2.0, 3.0]
-        >>> variates_scatter({"CCA": (u, [1.0, 0.0, 0.0, 1.0])}).axes[0].get_title()
+        >>> variates_scatter({"CCA": (u, [1.0, 0.0, 0.0, 1.0])}).axes[0].get_title(loc="left")
         'CCA: ρ = 0.00'
     """
     if not panels:
@@ -148,7 +148,7 @@ def variates_scatter(
             if angles.shape != a.shape:
                 raise ValueError(f"hue: expected {a.size} angles, got shape {angles.shape}")
         _variates(panel, a, b, _shade(name) if hue is None else angles)
-        panel.set_title(f"{name}: ρ = {_rho(a, b)}")
+        panel.set_title(f"{name}: ρ = {_rho(a, b)}", loc="left")
         panel.set_xlabel("picture's coordinate (sd)")
     axes[0, 0].set_ylabel("text's coordinate (sd)")
     if hue is not None:

@@ -179,9 +179,29 @@ def _left_white(attempt: Any) -> bool:
     return True
 
 
-def _cca_mistake(name: str, attempt: Callable[..., Fitted], message: str) -> Mistake:
-    recognise = _left_white if attempt is _still_white else _up_to_signs(attempt)
-    return Mistake(name, attempt, message, recognise)
+def _scaled_by(*factors: Callable[[int], float]) -> Callable[[Any], bool]:
+    """Recognise correlations that are all off by one of the ``factors``, functions of n."""
+
+    def recognise(attempt: Any) -> bool:
+        return any(
+            all(
+                np.allclose(np.asarray(attempt(x.copy(), y.copy(), k)[2]), factor(len(x)) * rho)
+                for x, y, k in _cca_tries()
+                for rho in (_cca(x, y, k)[2],)
+            )
+            for factor in factors
+        )
+
+    return recognise
+
+
+def _cca_mistake(
+    name: str,
+    attempt: Callable[..., Fitted],
+    message: str,
+    recognise: Callable[[Any], bool] | None = None,
+) -> Mistake:
+    return Mistake(name, attempt, message, recognise or _up_to_signs(attempt))
 
 
 def _centre_test(k_test: Matrix, k_train: Matrix) -> Matrix:
@@ -217,9 +237,7 @@ def _by_test_means(k_test: Matrix, k_train: Matrix) -> Matrix:
     return centred
 
 
-def _choose_reg(
-    x: Matrix, y: Matrix, x_val: Matrix, y_val: Matrix, regs: Sequence[float]
-) -> float:
+def _choose_reg(x: Matrix, y: Matrix, x_val: Matrix, y_val: Matrix, regs: Sequence[float]) -> float:
     return float(regs[int(np.argmax(_worth(x, y, x_val, y_val, regs)))])
 
 
@@ -237,16 +255,17 @@ def _worth(
 
 
 def _reg_cases() -> Sequence[Case]:
+    """Two things in common, beneath three louder ones that each view has for itself."""
     cases = []
-    for seed, regs in ((0, (1e-3, 1e-1, 10.0, 1e3)), (4, (1.0, 1e-4, 1e-2))):
+    for seed, regs in ((0, (1e-4, 1e-2, 0.1, 10.0)), (1, (100.0, 0.1, 0.01))):
         rng = np.random.default_rng(seed)
         shared = rng.normal(size=(400, 2))
-        strong, weak = np.arange(1, 31) ** -0.75, rng.normal(size=(2, 30))
-        x = shared @ rng.normal(size=(2, 30)) * strong + rng.normal(size=(400, 30)) * strong
-        y = shared @ weak * strong + rng.normal(size=(400, 30)) * strong
-        cases.append(
-            case(x[:40], y[:40], x[40:], y[40:], regs, label=f"40 pairs of 30 numbers, {regs}")
-        )
+        x, y = rng.normal(size=(2, 400, 30))
+        for view in (x, y):
+            view[:, :6] += shared @ rng.normal(size=(2, 6))
+            view[:, 6:] += 2 * rng.normal(size=(400, 3)) @ rng.normal(size=(3, 24))
+        label = f"60 pairs of 30 numbers and regs = {regs}"
+        cases.append(case(x[:60], y[:60], x[60:], y[60:], regs, label=label))
     return cases
 
 
@@ -269,29 +288,36 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 "nothing whitened",
-                [2.3847, 1.0064],
+                [2.3327, 1.0289],
                 "These are the singular values of S_xy itself: covariances, which grow with the "
                 "scale of the views. Whiten both sides first.",
             ),
             Mistake(
                 "scaled, not whitened",
-                [0.7033, 0.5687],
+                [0.9048, 0.2210],
                 "Dividing by the standard deviations gives the correlations between columns, but "
                 "the columns of one view still lean on each other. Use L, not the diagonal.",
             ),
             Mistake(
-                "one side whitened",
-                [1.6583, 1.4472],
-                "One view is white and the other is not. Both need it: M = L_x⁻¹ S_xy L_y⁻ᵀ.",
+                "only the pictures whitened",
+                [1.6070, 0.7467],
+                "The texts still have their own scale. Both views need whitening: "
+                "$M = L_x^{-1} S_{xy} L_y^{-\\top}$.",
+            ),
+            Mistake(
+                "only the texts whitened",
+                [1.8037, 0.4435],
+                "The pictures still have their own scale. Both views need whitening: "
+                "$M = L_x^{-1} S_{xy} L_y^{-\\top}$.",
             ),
             Mistake(
                 "the transpose forgotten",
-                [1.5524, 0.2576],
+                [0.9450, 0.4233],
                 "On the right stands the inverse of L_y transposed, not of L_y.",
             ),
             Mistake(
                 "inverse instead of inverse root",
-                [2.2146, 0.1806],
+                [0.4625, 0.1441],
                 "S⁻¹ takes the scale out twice. Each side needs the root only: L⁻¹.",
             ),
             Mistake(
@@ -335,20 +361,23 @@ EXERCISES = (
             _cca_mistake(
                 "n in one place, n − 1 in another",
                 _two_divisors,
-                "Every correlation is too small by the same factor, (n − 1)/n. Divide all three "
+                "Every correlation is off by the same factor, about one. Divide all three "
                 "covariances by the same number; it then cancels.",
+                _scaled_by(lambda n: (n - 1) / n, lambda n: n / (n - 1)),
             ),
             _cca_mistake(
                 "divided by n twice",
                 _divided_twice,
                 "The correlations are about n times too small: S_xy is divided once more than "
                 "S_x and S_y.",
+                _scaled_by(lambda n: 1 / n, lambda n: 1 / (n - 1)),
             ),
             _cca_mistake(
                 "never back from the whitened space",
                 _still_white,
                 "`rho` is right, but `A` and `B` are directions for whitened data. Multiply "
                 "by the inverse roots once more, so that they can be applied to the data.",
+                _left_white,
             ),
             _cca_mistake(
                 "whitening with the wrong side",
@@ -524,8 +553,8 @@ EXERCISES = (
             Mistake(
                 "chosen on the training pairs",
                 lambda x, y, x_val, y_val, regs: min(regs),
-                "This is always the weakest regularisation: with it the training correlation is "
-                "largest (`correlations_` is one as well). Measure on pairs that the fit has not "
+                "This is the weakest regularisation, with which the training correlation is always "
+                "largest (`correlations_` is one of those). Measure on pairs that the fit has not "
                 "seen.",
             ),
             Mistake(
