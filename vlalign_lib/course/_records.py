@@ -75,7 +75,12 @@ def ledger_all(experiment: str, **where: Any) -> list[Record]:
 
 
 def _fits(record: Record, name: str, value: Any) -> bool:
-    found = getattr(record, name, None) if hasattr(record, name) else record.config.get(name)
+    if hasattr(record, name):
+        found = getattr(record, name)
+    elif name in record.config:
+        found = record.config[name]
+    else:
+        return False
     if isinstance(found, str) and isinstance(value, str):
         return found.casefold() == value.casefold()
     return bool(found == value)
