@@ -5,8 +5,8 @@ when the first figure is drawn.
 """
 
 from vlalign_lib.viz._live import is_live
-from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.book_map import book_map
+from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.dots import dot_rows
 from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
 from vlalign_lib.viz.intervals import interval_plot
@@ -36,8 +36,8 @@ __all__ = [
     "has_colour",
     "interval_plot",
     "is_live",
-    "paired_clouds",
     "missing_view_curves",
+    "paired_clouds",
     "pairs_wall",
     "retrieval_grid",
     "style",
