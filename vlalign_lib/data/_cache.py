@@ -25,11 +25,8 @@ def cache_dir() -> Path:
     operating system sets aside for caches.
 
     Example:
-        >>> import os
-        >>> os.environ["VLALIGN_CACHE"] = "/tmp/somewhere"
-        >>> str(cache_dir())
-        '/tmp/somewhere'
-        >>> del os.environ["VLALIGN_CACHE"]
+        >>> cache_dir().is_absolute()
+        True
     """
     named = os.environ.get("VLALIGN_CACHE", "").strip()
     if named:

@@ -130,19 +130,18 @@ def _fetch(entry: DataSet, file: DataFile, folder: Path, progress: bool) -> None
         urls={file.path: file.urls[0]},
         retry_if_failed=0,
     )
+    part = target.with_name(target.name + ".part")
+    _from_any_source(entry, file, part, target, progress)
 
-    def from_sources(_: str, output: Any, __: Any) -> None:
-        part = target.with_name(target.name + ".part")
-        _from_any_source(entry, file, part, target, progress)
-        with _disk(target, entry, file):
-            os.replace(part, output)
+    def take(_: str, output: Any, __: Any) -> None:
+        os.replace(part, output)
 
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with _disk(target, entry, file):
-            registry.fetch(file.path, downloader=from_sources)
+            registry.fetch(file.path, downloader=take)
             target.chmod(0o644)  # pooch's temporary files can be read by their owner alone
     except ValueError as error:
         raise DataUnavailable(
@@ -223,7 +222,7 @@ def _from_address(url: str, entry: DataSet, file: DataFile, part: Path, progress
 
 def _complete(url: str, entry: DataSet, file: DataFile, part: Path, progress: bool) -> bool:
     """Ask for bytes until ``part`` has all of them; return whether some were there before."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm  # in words: a page with no kernel cannot show a widget
 
     resumed = _size(part) > 0
     best, stalls = _size(part), 0
@@ -363,5 +362,6 @@ def _one_process(lock: Path) -> Iterator[None]:
         else:
             import fcntl
 
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with suppress(OSError):  # some network disks have no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlalign_lib.data._order import grouped_cut, permutation
-from vlalign_lib.data._raster import RASTER_VERSION, rasterise, read_outlines
+from vlalign_lib.data._raster import RASTER_VERSION, SIZE, rasterise, read_outlines
 from vlalign_lib.data._tfidf import words
 
 FONTS = {"sans": "DejaVuSans.ttf", "serif": "DejaVuSerif.ttf", "mono": "DejaVuSansMono.ttf"}
@@ -235,20 +235,23 @@ def lookalikes(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    flat = pictures.reshape(len(pictures), -1)
-    unique, member = np.unique(flat, axis=0, return_inverse=True)
-    wide = unique.astype(np.float64)
-    square = (wide**2).sum(axis=1)
+    unique, member = np.unique(pictures.reshape(len(pictures), -1), axis=0, return_inverse=True)
+    # Candidates by the means of blocks of 4×4, which cannot differ by more than the pixels do;
+    # float32 is enough for them, with room for its rounding.
+    blocks = unique.reshape(-1, SIZE // 4, 4, SIZE // 4, 4).mean(axis=(2, 4))
+    coarse = blocks.reshape(len(unique), -1).astype(np.float32)
+    square = (coarse**2).sum(axis=1)
+    reach = 1.1 * ALIKE_LEVELS**2 * coarse.shape[1]
     near: list[NDArray[np.int64]] = []
-    for start in range(0, len(wide), 1024):
-        block = wide[start : start + 1024]
-        distance = square[start : start + 1024, None] + square - 2 * block @ wide.T
-        rows, columns = np.nonzero(distance <= ALIKE_LEVELS**2 * flat.shape[1] + 0.5)
+    for start in range(0, len(coarse), 1024):
+        block = slice(start, start + 1024)
+        distance = square[block, None] + square - 2 * coarse[block] @ coarse.T
+        rows, columns = np.nonzero(distance <= reach)
         rows += start
-        apart = np.abs(wide[rows] - wide[columns]).max(axis=1)
+        apart = np.abs(unique[rows].astype(np.int16) - unique[columns]).max(axis=1)
         near.append(np.stack([rows, columns])[:, apart <= ALIKE_LEVELS])
     edges = np.concatenate(near, axis=1)
-    graph = coo_matrix((np.ones(edges.shape[1]), edges), shape=(len(wide), len(wide)))
+    graph = coo_matrix((np.ones(edges.shape[1]), edges), shape=(len(unique), len(unique)))
     group = connected_components(graph, directed=False)[1][member.ravel()]
     first = np.full(group.max() + 1, len(pictures))
     np.minimum.at(first, group, np.arange(len(pictures)))

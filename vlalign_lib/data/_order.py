@@ -23,7 +23,8 @@ def permutation(n: int, *key: int) -> NDArray[np.int64]:
     """Return the numbers 0 … n−1 in the random order that ``key`` stands for.
 
     numpy promises that the raw numbers of a bit generator never change, and promises no such
-    thing of ``Generator.permutation``; so the raw numbers are drawn and sorted here.
+    thing of ``Generator.permutation``; so the raw numbers are drawn and sorted here. Zeros at
+    the end of a key do not count.
     """
     raw = np.random.PCG64(np.random.SeedSequence(key)).random_raw(n)
     return np.argsort(raw, kind="stable").astype(np.int64)

@@ -19,7 +19,7 @@ RASTER_VERSION = 1
 SIZE = 32
 _EM = 24  # pixels per em wherever the character fits
 _BASELINE = 8.0  # pixels below the baseline wherever the character fits
-_CURVE_STEPS = 8  # a curve is under 24 pixels long: its chords are off by less than 0.02 pixels
+_CURVE_STEPS = 8  # so that the chords of no curve here are off by more than 0.04 pixels
 _MOVE, _LINE, _CONIC = 1, 2, 3  # matplotlib's path codes; a closing code repeats no point
 
 
