@@ -33,8 +33,8 @@ def check(exercise: str, attempt: Any, *, solution: bool = False) -> None:
         Chapter 00 shows how exercises check themselves.
 
     Example:
-        >>> check("ch01.recall_at_k", ...)
-        ch01.recall_at_k: not attempted yet.
+        >>> check("ch01.recall_at_k", ...)  # doctest: +ELLIPSIS
+        ch01.recall_at_k: not attempted yet. ...
     """
     verdict = assess(find(exercise), attempt)
     if solution and verdict.status != "right":
@@ -49,8 +49,6 @@ def _report(exercise: str, verdict: Verdict) -> Markup:
     message = verdict.message
     if verdict.mistake is not None:
         lead = f"✗ Not yet: {verdict.mistake}."
-    if verdict.status == "not attempted" and message:
-        message = message[0].upper() + message[1:]
     text = f"{exercise}: {lead} {message}".rstrip()
     body = (
         f'<p><code>{exercise}</code> <span class="vl-tag" style="color:var(--vl-accent)">'

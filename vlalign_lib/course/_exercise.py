@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,8 @@ import numpy as np
 from vlalign_lib.course._compare import difference, show
 
 _ID = re.compile(r"ch\d\d\.[a-z][a-z0-9_]*")
+
+_LIBRARY = str(Path(__file__).resolve().parents[1])
 
 Status = Literal["right", "wrong", "not attempted"]
 
@@ -193,7 +197,7 @@ class _Outcome:
     def equals(self, other: _Outcome, tolerance: float) -> bool:
         if self.error is not None or other.error is not None:
             return type(self.error) is type(other.error)
-        return _difference(self.value, other.value, tolerance) is None
+        return difference(self.value, other.value, tolerance) is None
 
 
 def assess(exercise: Exercise, attempt: Any) -> Verdict:
@@ -217,8 +221,16 @@ def assess(exercise: Exercise, attempt: Any) -> Verdict:
         >>> assess(seven, 7).status, assess(seven, 8).status, assess(seven, None).status
         ('right', 'wrong', 'not attempted')
     """
-    if _is_blank(attempt):
-        return Verdict("not attempted", "")
+    try:
+        return _judge(exercise, attempt)
+    except (Exception, SystemExit) as error:
+        return Verdict("wrong", f"this cannot be judged: {_raised(error)}")
+
+
+def _judge(exercise: Exercise, attempt: Any) -> Verdict:
+    blank = _blanks(attempt)
+    if blank:
+        return Verdict("not attempted", blank)
     wants_function = callable(exercise.solution)
     if wants_function and not callable(attempt):
         return Verdict(
@@ -238,36 +250,33 @@ def assess(exercise: Exercise, attempt: Any) -> Verdict:
     return _judge_value(exercise, attempt)
 
 
-def _is_blank(attempt: Any) -> bool:
+def _blanks(attempt: Any) -> str:
+    """Return what to say of an attempt that is left blank, or nothing where it is not."""
     if attempt is None or attempt is Ellipsis or attempt is NotImplemented:
-        return True
+        return _UNTOUCHED
     if isinstance(attempt, np.ndarray):
-        return attempt.dtype == object and any(entry is Ellipsis for entry in attempt.flat)
-    if isinstance(attempt, Mapping):
-        attempt = list(attempt.values())
-    return isinstance(attempt, (list, tuple)) and any(
-        entry is None or entry is Ellipsis for entry in attempt
-    )
+        entries = list(attempt.flat) if attempt.dtype == object else []
+    elif isinstance(attempt, Mapping):
+        entries = list(attempt.values())
+    else:
+        entries = list(attempt) if isinstance(attempt, (list, tuple)) else []
+    left = sum(entry is None or entry is Ellipsis for entry in entries)
+    if not left:
+        return ""
+    return _UNTOUCHED if left == len(entries) else f"{left} of {len(entries)} entries are blank."
 
 
 def _judge_value(exercise: Exercise, attempt: Any) -> Verdict:
-    complaint = _difference(exercise.solution, attempt, exercise.tolerance)
+    solution, tolerance = exercise.solution, exercise.tolerance
+    if isinstance(solution, str) and isinstance(attempt, str):
+        solution, attempt = solution.strip().casefold(), attempt.strip().casefold()
+    complaint = difference(solution, attempt, tolerance, reveal=False)
     if complaint is None:
         return Verdict("right", exercise.praise)
     for mistake in exercise.mistakes:
         if _makes(mistake, attempt, exercise):
             return Verdict("wrong", mistake.message, mistake.name)
-    # The value itself is the answer, so it is not given away.
-    if complaint.startswith("expected") and _is_number_like(attempt, exercise.solution):
-        complaint = f"{show(attempt)} is not it"
     return Verdict("wrong", f"{complaint}.")
-
-
-def _is_number_like(attempt: Any, solution: Any) -> bool:
-    try:
-        return np.asarray(attempt, dtype=float).shape == np.asarray(solution, dtype=float).shape
-    except (TypeError, ValueError):
-        return isinstance(attempt, str) and isinstance(solution, str)
 
 
 def _judge_freely(exercise: Exercise, attempt: Any) -> Verdict:
@@ -276,7 +285,7 @@ def _judge_freely(exercise: Exercise, attempt: Any) -> Verdict:
     try:
         complaint = exercise.check(watched)
     except NotImplementedError:
-        return Verdict("not attempted", "")
+        return Verdict("not attempted", _UNTOUCHED)
     except (Exception, SystemExit) as error:
         complaint = _raised(error)
     if isinstance(watched, _Watched) and watched.returned_nothing:
@@ -309,18 +318,19 @@ class _Watched:
         return 0 < self.calls == self.nothing
 
 
-_RETURNS_NOTHING = "the function returns nothing. If you have written it, end it with `return`."
+_UNTOUCHED = "Write your answer in place of the dots and run this again."
+_RETURNS_NOTHING = "The function returns nothing. If you have written it, end it with `return`."
 
 
 def _judge_function(exercise: Exercise, attempt: Callable[..., Any]) -> Verdict:
     assert exercise.cases is not None
     outcomes = _outcomes(attempt, exercise)
     if isinstance(outcomes[0].error, NotImplementedError):
-        return Verdict("not attempted", "")
+        return Verdict("not attempted", _UNTOUCHED)
     wanted = _outcomes(exercise.solution, exercise)
     if all(got.blank for got in outcomes) and not all(want.blank for want in wanted):
         empty = all(got.value is Ellipsis for got in outcomes) or _has_no_body(attempt)
-        return Verdict("not attempted", "" if empty else _RETURNS_NOTHING)
+        return Verdict("not attempted", _UNTOUCHED if empty else _RETURNS_NOTHING)
     complaint = None
     for tried, want, got in zip(exercise.cases(), wanted, outcomes, strict=True):
         complaint = _complaint(tried, want, got, exercise.tolerance)
@@ -349,16 +359,8 @@ def _complaint(tried: Case, want: _Outcome, got: _Outcome, tolerance: float) -> 
         return f"For {tried}: {_raised(got.error)}"
     if want.error is not None:
         return f"For {tried}: expected a {type(want.error).__name__}, got {show(got.value)}."
-    found = _difference(want.value, got.value, tolerance)
+    found = difference(want.value, got.value, tolerance)
     return None if found is None else f"For {tried}: {found}."
-
-
-def _difference(expected: Any, got: Any, tolerance: float) -> str | None:
-    """Like :func:`difference`, for objects whose comparison itself may fail."""
-    try:
-        return difference(expected, got, tolerance)
-    except Exception:
-        return f"expected {show(expected)}, got {show(got)}"
 
 
 def _makes(
@@ -408,7 +410,7 @@ def _changed(
     before = [*tried.args, *tried.kwargs.values()]
     after = [*args, *kwargs.values()]
     for place, (old, new) in enumerate(zip(before, after, strict=True)):
-        if callable(old) or _difference(old, new, 0.0) is None:
+        if not _is_plain(old) or difference(old, new, 0.0) is None:
             continue
         try:
             names = list(inspect.signature(function).parameters)
@@ -416,6 +418,17 @@ def _changed(
         except (TypeError, ValueError, IndexError):
             return f"argument {place + 1}"
     return None
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is numbers, words or containers of them, whose change can be seen."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(entry) for entry in value.values())
+    if isinstance(value, (list, tuple, set)):
+        return all(_is_plain(entry) for entry in value)
+    known = (bool, int, float, complex, str, np.generic, np.ndarray)
+    torch = sys.modules.get("torch")
+    return isinstance(value, known if torch is None else (*known, torch.Tensor))
 
 
 def _has_no_body(attempt: Any) -> bool:
@@ -430,7 +443,8 @@ def _raised(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "vlalign_lib" not in frame.filename and "site-packages" not in frame.filename
+        if not frame.filename.startswith((_LIBRARY, "<__array_function__"))
+        and "site-packages" not in frame.filename
     ]
-    where = f" in line {frames[0].lineno} of `{frames[0].name}`" if frames else ""
+    where = f" in line {frames[-1].lineno} of `{frames[-1].name}`" if frames else ""
     return f"your code raised {name}{where}" + (f": {text[:200]}" if text else ".")

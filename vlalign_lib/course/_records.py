@@ -27,7 +27,10 @@ def ledger(experiment: str, **where: Any) -> Record:
         Chapter 00 introduces the ledger.
 
     Example:
-        >>> record = ledger("linear", dataset="glyphs", method="cca")  # doctest: +SKIP
+        >>> ledger("linear", dataset="no such set")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: ledger: no record of 'linear' with dataset='no such set'; there are: ...
     """
     fitting = ledger_all(experiment, **where)
     asked = ", ".join(f"{name}={value!r}" for name, value in where.items()) or "anything"
