@@ -319,3 +319,11 @@ def test_without_an_interval_there_is_no_whisker():
 def test_intervals_refuse_what_is_none(results, options, message):
     with pytest.raises(ValueError, match=message):
         interval_plot(results, **{"xlabel": "x", **options})
+
+
+def test_a_variant_has_the_colour_of_its_method():
+    names = ["late", "late + dropout", "a method of my own", ""]
+    axes = interval_plot(dict.fromkeys(names, (0.5, None, None)), xlabel="x").axes[0]
+    late, variant, own, nameless = (line.get_color() for line in axes.lines)
+    assert late == variant == colour("LateFusion")
+    assert len({late, own, nameless}) == 3

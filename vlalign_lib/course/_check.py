@@ -44,15 +44,16 @@ def check(exercise: str, attempt: Any, *, solution: bool = False) -> None:
 
 def _report(exercise: str, verdict: Verdict) -> Markup:
     kinds = {"right": "right", "wrong": "wrong", "not attempted": "idle"}
-    leads = {"right": "✓ Right.", "wrong": "✗ Not yet:", "not attempted": "not attempted yet."}
-    lead = leads[verdict.status]
-    message = verdict.message
+    marks = {"right": "✓ ", "wrong": "✗ ", "not attempted": ""}
+    leads = {"right": "Right.", "wrong": "Not yet:", "not attempted": "not attempted yet."}
+    mark, lead, message = marks[verdict.status], leads[verdict.status], verdict.message
     if verdict.mistake is not None:
-        lead = f"✗ Not yet: {verdict.mistake}."
-    text = f"{exercise}: {lead} {message}".rstrip()
+        lead = f"Not yet: {verdict.mistake}."
+    text = f"{exercise}: {mark}{lead} {message}".rstrip()
     body = (
-        f'<p><code>{exercise}</code> <span class="vl-tag" style="color:var(--vl-accent)">'
-        f"{inline(lead)}</span> {inline(message)}</p>"
+        f'<p><code>{exercise}</code> <span class="vl-tag">'
+        f'<span style="color:var(--vl-accent)">{mark}</span>{inline(lead)}</span> '
+        f"{inline(message)}</p>"
     )
     return card(body, plain(text), kind=kinds[verdict.status])
 

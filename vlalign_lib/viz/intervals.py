@@ -36,7 +36,8 @@ def interval_plot(
         height: height in inches; None gives each row its place.
 
     Returns:
-        The figure, closed; a method has the colour it has everywhere.
+        The figure, closed; a method has the colour it has everywhere, and so has a variant
+        whose name starts with the method's: "late + dropout".
 
     Raises:
         ValueError: no results, no label, an interval that does not hold its mean, or a printed
@@ -62,7 +63,8 @@ def interval_plot(
     figure, axes = canvas(height=height or 0.85 + 0.36 * n + 0.25 * with_legend)
     for row, (name, value) in enumerate(results.items()):
         mean, low, high = _triple(name, value)
-        shade = colour(name) if has_colour(name) else CYCLE[row % len(CYCLE)]
+        known = next((word for word in (name, *name.split()[:1]) if has_colour(word)), None)
+        shade = CYCLE[row % len(CYCLE)] if known is None else colour(known)
         if low is not None and high is not None:
             axes.plot([low, high], [row, row], color=shade, linewidth=2.2, solid_capstyle="butt")
             axes.plot([low, high], [row, row], color=shade, marker="|", markersize=9, linestyle="")
