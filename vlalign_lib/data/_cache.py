@@ -12,6 +12,9 @@ from pathlib import Path
 class DataUnavailable(OSError):
     """A data set cannot be had here and now; the text names the file and the way out.
 
+    Chapter:
+        3, "Linear coordinates: CCA and kin".
+
     Example:
         >>> issubclass(DataUnavailable, OSError)
         True
@@ -23,6 +26,12 @@ def cache_dir() -> Path:
 
     The environment variable ``VLALIGN_CACHE`` names it; otherwise it is the folder that the
     operating system sets aside for caches.
+
+    Returns:
+        An absolute path.
+
+    Chapter:
+        0, "Start here".
 
     Example:
         >>> cache_dir().is_absolute()
@@ -38,6 +47,11 @@ def cache_dir() -> Path:
 
 def offline() -> bool:
     """Return whether ``VLALIGN_OFFLINE`` forbids the network.
+
+    It does unless it is unset, empty, ``0``, ``false`` or ``no``.
+
+    Chapter:
+        0, "Start here".
 
     Example:
         >>> offline() in (True, False)

@@ -36,6 +36,13 @@ class FileState:
         path: where it should be.
         state: ``"ok"``, ``"missing"`` or ``"damaged"``.
         detail: what is wrong, in words; empty where nothing is.
+
+    Chapter:
+        the appendix with the data cards.
+
+    Example:
+        >>> FileState(Path("categories.list"), "missing", "not there").state
+        'missing'
     """
 
     path: Path
@@ -224,20 +231,20 @@ def _complete(url: str, entry: DataSet, file: DataFile, part: Path, progress: bo
     """Ask for bytes until ``part`` has all of them; return whether some were there before."""
     from tqdm import tqdm  # in words: a page with no kernel cannot show a widget
 
+    if _size(part) > file.size:
+        _remove(part)
     resumed = _size(part) > 0
     best, stalls = _size(part), 0
     with tqdm(
         desc=f"{entry.name}/{file.path}",
         total=file.size,
-        initial=min(best, file.size),
+        initial=best,
         unit="B",
         unit_scale=True,
         unit_divisor=1024,
         disable=not progress,
     ) as bar:
         while _size(part) != file.size:
-            if _size(part) > file.size:
-                _remove(part)
             reason = _ask(url, entry, file, part, bar)
             if _size(part) > best:
                 best, stalls = _size(part), 0

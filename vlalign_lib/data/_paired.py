@@ -40,7 +40,7 @@ class PairedDataset:
         ValueError: the parts do not fit together.
 
     Chapter:
-        1, "One space for two worlds".
+        1, "A multimodal world".
 
     Example:
         >>> import numpy as np

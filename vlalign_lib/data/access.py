@@ -26,6 +26,13 @@ class DataCard:
         name: name of the set.
         title: what it is, in a few words.
         text: the card, in Markdown, beginning with a heading of the second level.
+
+    Chapter:
+        the appendix with the data cards.
+
+    Example:
+        >>> print(DataCard("toy", "numbers in a row", "## Toy"))
+        ## Toy
     """
 
     name: str
