@@ -52,6 +52,14 @@ def test_many_values_are_a_cloud_that_keeps_them_all_inside_the_row():
     assert len(np.unique(cloud.get_ydata())) == 300
 
 
+def test_equal_values_of_three_series_do_not_hide_each_other():
+    figure = dot_rows({"a": {"x": 0.5, "y": 0.5, "z": 0.5}}, xlabel="mAP")
+    levels = [float(line.get_ydata()[0]) for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert len(set(levels)) == 3
+    assert sum(levels) == pytest.approx(0)
+    assert max(levels) < 0.3
+
+
 def test_known_names_keep_their_colour():
     found = marks(dot_rows({"a": {"text": 1.0}}, xlabel="x"))
     assert found[0][3] == colour("text").lower()

@@ -9,6 +9,7 @@ from vlalign_lib.viz.book_map import book_map
 from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.dots import dot_rows
 from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
+from vlalign_lib.viz.gallery import gallery_curves
 from vlalign_lib.viz.intervals import interval_plot
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
 from vlalign_lib.viz.retrieval import retrieval_grid
@@ -33,6 +34,7 @@ __all__ = [
     "embedding_scatter",
     "frame_slider",
     "fusion_wirings",
+    "gallery_curves",
     "has_colour",
     "interval_plot",
     "is_live",

@@ -14,6 +14,7 @@ from vlalign_lib.viz.style import canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_STEP = 0.09  # how far neighbouring marks of one row are set apart, so that none hides another
 _PER_LINE = 3  # entries of the legend in a line: long names have to fit the column
 
 
@@ -67,14 +68,16 @@ def dot_rows(
     lines = -(-entries // _PER_LINE)
     figure, axes = canvas(height=height or 0.75 + 0.42 * len(rows) + 0.22 * lines)
     for level, (row_name, row) in enumerate(rows.items()):
+        single = [series for series in names if series in row and np.size(row[series]) == 1]
         for series, value in row.items():
             place = names.index(series)
             shade = colour(series) if has_colour(series) else CYCLE[place]
             values = _as_values(value, f"rows[{row_name!r}][{series!r}]")
             many = values.size > 1
+            step = 0.0 if many or len(single) < 3 else single.index(series) - (len(single) - 1) / 2
             axes.plot(
                 values,
-                level + _spread(values.size),
+                level + _STEP * step + _spread(values.size),
                 linestyle="",
                 marker="o" if many else MARKERS[place],
                 markersize=3.5 if many else 8.5,
@@ -98,7 +101,7 @@ def dot_rows(
     axes.set_xlabel(xlabel)
     figure.legend(loc="outside lower center", ncols=min(entries, _PER_LINE), handletextpad=0.4)
     if title:
-        axes.set_title(title)
+        axes.set_title(title, loc="left")
     return figure
 
 
