@@ -41,6 +41,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", forget_outdated)
     app.connect("env-before-read-docs", execute_side_by_side)
     app.connect("doctree-resolved", require_alt_text)
+    app.connect("autodoc-skip-member", skip_inherited_plumbing)
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("benchmark-table", BenchmarkTable)
     app.add_directive("measured-times", MeasuredTimes)
@@ -128,6 +129,14 @@ def execute_side_by_side(app: Sphinx, env: Any, docnames: list[str]) -> None:
             check_validity=False,
             overwrite=True,
         )
+
+
+def skip_inherited_plumbing(
+    app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave scikit-learn's metadata routing out of the API pages: no estimator here uses it."""
+    routing = name.startswith("set_") and name.endswith("_request")
+    return True if routing or name == "get_metadata_routing" else None
 
 
 def require_alt_text(app: Sphinx, doctree: nodes.document, docname: str) -> None:

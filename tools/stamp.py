@@ -5,6 +5,8 @@ python tools/stamp.py --check   only say where it is not as it should be; exit c
 
 Stamped are the first two cells of every notebook (the Colab badge and the set-up cell), and in
 the README, the citation file and the package's metadata the links that name the repository.
+Solutions, the cells that open with `# @title Solution`, are folded on the way: on Colab, in
+JupyterLab and in the book.
 """
 
 from __future__ import annotations
@@ -21,15 +23,28 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BADGE, SETUP = "badge", "setup"  # the ids of the two stamped cells
 
+# Folds a cell on Colab, in JupyterLab and in the book.
+FOLDED = {
+    "cellView": "form",
+    "jupyter": {"source_hidden": True},
+    "mystnb": {
+        "code_prompt_show": "Show the solution",
+        "code_prompt_hide": "Hide the solution",
+    },
+    "tags": ["hide-cell"],
+}
+
 SETUP_SOURCE = """\
 # Install the library behind this book, on Colab and only if it is missing.
 import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and importlib.util.find_spec("vlalign_lib") is None:
-    source = "vlalign-lib @ git+{url}@{branch}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
+missing = importlib.util.find_spec("vlalign_lib") is None
+if missing and "google.colab" in sys.modules:
+    source = "git+{url}@{branch}"
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, f"vlalign-lib @ {{source}}"], check=True)
 
 from vlalign_lib import course
 
@@ -84,6 +99,9 @@ def stamp_notebook(text: str, path: Path, url: str, branch: str) -> str:
     chapter = path.stem.split("_")[0]
     cells[BADGE].source = badge(url, branch, path.name)
     cells[SETUP].source = SETUP_SOURCE.format(url=url, branch=branch, chapter=chapter)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source.startswith("# @title Solution\n"):
+            cell.metadata.update(FOLDED)
     return nbformat.writes(notebook, indent=1) + "\n"
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vlalign_lib.course import Option, Question, quiz
+from vlalign_lib.course import Option, Question, quiz, quizzes
 
 TWO = [
     Question("Which <rank> is best for $k$?", [Option("1 & only", "Nothing before.", right=True),
@@ -66,3 +66,28 @@ def test_a_question_that_teaches_nothing_is_refused(options, message):
 def test_an_empty_quiz_is_refused():
     with pytest.raises(ValueError, match="at least one Question"):
         quiz([])
+
+
+@pytest.mark.parametrize("chapter", quizzes.chapters())
+def test_every_quiz_of_the_book_is_whole(chapter):
+    questions = quizzes.of_chapter(chapter)
+    assert len(questions) >= 3
+    for question in questions:
+        rights = [option.right for option in question.options]
+        assert 1 <= sum(rights) < len(rights)
+        assert len({option.text for option in question.options}) == len(rights)
+    assert repr(quiz(chapter)) == repr(quiz(questions))
+
+
+def test_right_answers_do_not_all_stand_at_one_place():
+    places = {
+        [option.right for option in question.options].index(True)
+        for chapter in quizzes.chapters()
+        for question in quizzes.of_chapter(chapter)
+    }
+    assert len(places) > 1
+
+
+def test_a_chapter_without_a_quiz_is_named():
+    with pytest.raises(ValueError, match="no chapter 'ch99'"):
+        quiz("ch99")

@@ -8,7 +8,8 @@ from vlalign_lib.course._check import SolutionFailed, check, hint
 from vlalign_lib.course._claim import ClaimFailed, claim
 from vlalign_lib.course._exercise import Case, Exercise, Mistake, Verdict, assess, case
 from vlalign_lib.course._glue import glue
-from vlalign_lib.course._quiz import Option, Question, quiz
+from vlalign_lib.course._question import Option, Question
+from vlalign_lib.course._quiz import quiz
 from vlalign_lib.course._records import ledger, ledger_all
 from vlalign_lib.course._setup import Environment, setup
 
