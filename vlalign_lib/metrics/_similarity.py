@@ -74,26 +74,27 @@ def prepare(queries: Any, gallery: Any, similarity: str, xp: Any) -> Prepared:
     if similarity == "cosine":
         q, g = _unit_rows(queries, xp), _unit_rows(gallery, xp)
         reach = xp.ones_like(q[:, 0])
-    elif similarity == "dot":
-        q, g = queries, gallery
-        reach = _norms(q, xp) * xp.quantile(_norms(g, xp), 0.5)
     else:
-        # −‖q − g‖²/2 up to a constant of the query: a difference of large numbers, so float64
-        # around the gallery's mean.
-        q = xp.asarray(queries, dtype=xp.float64)
-        g = xp.asarray(gallery, dtype=xp.float64)
-        centre = g.mean(0)
-        q, g = q - centre, g - centre
-        middle = xp.quantile(_norms(g, xp), 0.5)
-        reach = (_norms(q, xp) + middle) * middle
-        penalty = 0.5 * _norms(g, xp) ** 2
-    if similarity != "cosine":
-        largest = float(_norms(q, xp).max()) + float(_norms(g, xp).max())
+        q, g = queries, gallery
+        if similarity == "euclidean":
+            # −‖q − g‖²/2 up to a constant of the query: a difference of large numbers, so in
+            # float64 and around the gallery's mean.
+            q = xp.asarray(q, dtype=xp.float64)
+            g = xp.asarray(g, dtype=xp.float64)
+            centre = g.mean(0)
+            q, g = q - centre, g - centre
+        lengths, sizes = _lengths(q, xp), _lengths(g, xp)
+        largest = float(lengths.max()) + float(sizes.max())
         if not largest**2 < float(xp.finfo(q.dtype).max) / 8:
             raise ValueError(
-                f"the largest vector has length {largest:.3g}: scores would overflow "
-                f"{q.dtype}; scale the vectors down or use similarity='cosine'"
+                f"the longest vector has length {largest:.3g}: scores would overflow {q.dtype}; "
+                "scale the vectors down or use similarity='cosine'"
             )
+        middle = xp.quantile(sizes, 0.5)
+        reach = lengths * middle
+        if similarity == "euclidean":
+            penalty = 0.5 * sizes**2
+            reach = reach + middle**2
     width = 2 * (4 + q.shape[1] ** 0.5) * float(xp.finfo(q.dtype).eps)
     return Prepared(q, g, penalty, xp.asarray(width * reach, dtype=q.dtype))
 
@@ -106,7 +107,7 @@ def _unit_rows(rows: Any, xp: Any) -> Any:
     return rows / xp.where(lengths > 0, lengths, xp.ones_like(lengths))[:, None]
 
 
-def _norms(rows: Any, xp: Any) -> Any:
+def _lengths(rows: Any, xp: Any) -> Any:
     rows = xp.asarray(rows, dtype=xp.float64)
     return xp.sqrt(xp.einsum("ij,ij->i", rows, rows))
 
@@ -137,6 +138,10 @@ def score_blocks(
             which = np.arange(start, min(start + step, n))
             block = queries[start : start + step]
             scores = as_scores(similarity(block, gallery), (len(which), m))
+            # Differences of scores have to be finite, too.
+            limit = float(np.finfo(scores.dtype).max) / 8
+            if not (-limit < scores.min() and scores.max() < limit):
+                raise ValueError(NOT_FINITE)
             if gallery_order is not None:
                 scores = np.take(scores, gallery_order, axis=1)
             yield which, scores, np.zeros(len(which), dtype=scores.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import check_paired
-from vlalign_lib.metrics._arrays import as_cutoff, as_items
+from vlalign_lib.metrics._arrays import as_class_labels, as_cutoff, as_items
 from vlalign_lib.metrics._harmonic import harmonic_numbers
 from vlalign_lib.metrics._similarity import Similarity
 from vlalign_lib.metrics.classes import Normalise, chance_average_precision, query_precisions
@@ -173,7 +173,10 @@ def retrieval_report(
     chance["MedR"] = (n + 1) / 2
     chance["MRR"] = float(harmonic_numbers(n)[n]) / n
     precision = "mAP" if top_k is None else f"mAP@{top_k}"
+    if top_k is not None:
+        as_cutoff(top_k, n, "top_k")
     if labels is not None:
+        labels = as_class_labels(labels, n, "labels")
         chance[precision] = chance_average_precision(
             labels, labels, top_k=top_k, normalise=normalise
         )
