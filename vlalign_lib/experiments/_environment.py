@@ -91,23 +91,23 @@ def peak_memory_mb() -> float | None:
 
 
 @contextmanager
-def one_thread(*, with_torch: bool) -> Iterator[None]:
-    """Run numerical libraries on one thread, so that sums are always added in the same order."""
+def one_thread() -> Iterator[None]:
+    """Run numerical libraries on one thread, so that sums are always added in the same order.
+
+    It reaches the libraries that are loaded; import what will be used before.
+    """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    if not with_torch:
-        with threadpool_limits(limits=1):
-            yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.get_num_threads()
     try:
+        if torch is not None:
+            torch.set_num_threads(1)
         with threadpool_limits(limits=1):
             yield
     finally:
-        torch.set_num_threads(before)
+        if torch is not None:
+            torch.set_num_threads(before)
 
 
 @cache

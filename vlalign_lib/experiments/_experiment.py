@@ -71,7 +71,6 @@ class Experiment(ABC):
     chapter: ClassVar[str]
     seeds_are: ClassVar[str] = "seeds"
     """What a seed draws, for the wording of intervals: ``"seeds"`` or ``"resplits"``."""
-    uses_torch: ClassVar[bool] = False
 
     @abstractmethod
     def settings(self, tier: str) -> Any:
@@ -80,6 +79,10 @@ class Experiment(ABC):
     @abstractmethod
     def cases(self, settings: Any) -> tuple[Case, ...]:
         """Return the cases that these settings ask for."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Import what a measurement needs: only what is loaded can be held to one thread."""
 
     @abstractmethod
     def measure(self, case: Case, part: str) -> Measurement:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlalign_lib._progress import progress_bar
 from vlalign_lib.experiments._environment import (
     ENERGY_METHOD,
     Cost,
@@ -139,7 +140,6 @@ def _run(
     say: Log,
 ) -> RunReport:
     from vlalign_lib.data import DataUnavailable
-    from vlalign_lib.training._progress import progress_bar
 
     folders = [work / f"{key}-{_fingerprint(case)}" for case, key in plan]
     todo = [(c, k, f, c.parts(seeds)) for (c, k), f in zip(plan, folders, strict=True)]
@@ -183,7 +183,8 @@ def _run(
 
 def _measure(experiment: Experiment, case: Case, part: str) -> str:
     """Return one part and its cost as the text that is kept of it."""
-    with one_thread(with_torch=experiment.uses_torch):
+    experiment.prepare()
+    with one_thread():
         meter = CostMeter()
         measurement = experiment.measure(case, part)
         cost = meter.read()

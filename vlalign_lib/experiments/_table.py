@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
-from vlalign_lib.experiments._experiment import Table, choose
+from vlalign_lib.experiments._experiment import TIERS, Table, choose
 from vlalign_lib.experiments._ledger import load_records
 from vlalign_lib.experiments._record import Record
 from vlalign_lib.experiments._registry import get_experiment, stale_reason
@@ -43,11 +43,11 @@ def table(
 
     Example:
         >>> print(table("linear", records=[]).splitlines()[0])
-        Closed-form methods on three data sets
+        Closed-form methods: class mAP, cosine, the whole gallery
     """
     choose("format", format, get_args(Format))
     chosen = get_experiment(experiment)
-    chosen.settings(tier)
+    choose("tier", tier, TIERS)
     if records is None:
         records = [record for record in load_records(experiment) if record.tier == tier]
     notes = []

@@ -137,7 +137,6 @@ class FusionExperiment(Experiment):
     name: ClassVar[str] = "fusion"
     title: ClassVar[str] = "Digits in two halves: accuracy when right halves go missing"
     chapter: ClassVar[str] = "02"
-    uses_torch: ClassVar[bool] = True
 
     def settings(self, tier: str) -> FusionSettings:
         """Return the settings of a tier; the larger ones take a GPU where there is one."""
@@ -169,6 +168,9 @@ class FusionExperiment(Experiment):
                 config["train"] = f"{method.split('-')[0]} half"
             cases.append(Case(f"digits-{method}", method, "digits", wiring.version, config))
         return tuple(cases)
+
+    def prepare(self) -> None:
+        """Import torch and the modules."""
 
     def measure(self, case: Case, part: str) -> Measurement:
         """Train one wiring from one seed, on that seed's split, and test it."""

@@ -141,6 +141,9 @@ class LinearExperiment(Experiment):
                 cases.append(Case(key, method, dataset, version, config, official))
         return tuple(cases)
 
+    def prepare(self) -> None:
+        """Import the methods, the metrics and the solvers that they import late."""
+
     def measure(self, case: Case, part: str) -> Measurement:
         """Choose on validation, fit again on train and validation, and test."""
         from vlalign_lib.experiments._linear import measure_method

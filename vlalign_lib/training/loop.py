@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.training._progress import progress_bar
+from vlalign_lib._progress import progress_bar
 from vlalign_lib.training._seeds import seeded
 
 LossFn = Callable[..., Tensor]

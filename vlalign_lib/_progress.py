@@ -19,9 +19,6 @@ def progress_bar(total: int, label: str, *, shown: bool = True, unit: str = "it"
     Returns:
         A ``tqdm.auto.tqdm``, to be used in a ``with`` statement; ``update(1)`` after each step.
 
-    Chapter:
-        02, where the first model is trained.
-
     Example:
         >>> with progress_bar(2, "two steps", shown=False) as bar:
         ...     bar.update(1)

@@ -1,0 +1,408 @@
+"""Runs: killed and continued, two at once, the same numbers every time."""
+
+import dataclasses
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from vlalign_lib.data import DataUnavailable
+from vlalign_lib.experiments import (
+    EXPERIMENTS,
+    Record,
+    RunInProgress,
+    SettingError,
+    config_hash,
+    load_records,
+    run,
+)
+from vlalign_lib.experiments import _run as run_module
+from vlalign_lib.experiments import linear as linear_experiment
+from vlalign_lib.experiments._environment import (
+    WATTS_PER_CORE,
+    Cost,
+    CostMeter,
+    one_thread,
+    peak_memory_mb,
+)
+from vlalign_lib.experiments._lock import exclusive
+
+QUICK = {"datasets": "digits", "methods": "cca,cfa", "components": "5,10", "cca_regs": "0.1"}
+SLOW = {"methods": "left,early,late", "epochs": "12", "patience": "12"}
+
+
+def quick(**changes):
+    return run("linear", **{"seeds": 2, "settings": QUICK, "progress": False, **changes})
+
+
+def without_times(record):
+    return dataclasses.replace(
+        record,
+        **dict.fromkeys(("wall_time_s", "peak_memory_mb"), 0.0),
+        energy={},
+        date="",
+        commit="",
+    )
+
+
+def words_of(settings):
+    return [f"{name}={value}" for name, value in settings.items()]
+
+
+def files_of(folder, pattern):
+    return sorted(Path(folder).rglob(pattern))
+
+
+def test_a_run_writes_one_record_a_case_with_everything_needed_to_repeat_it(own_folders):
+    report = quick()
+    assert [record.key for record in report.records] == [
+        f"digits-{m}-{config_hash(r.config)[:8]}"
+        for m, r in zip(("cca", "cfa"), report.records, strict=True)
+    ]
+    assert report.measured == 4
+    assert report.resumed == 0
+    assert report.skipped == {}
+    for path, record in zip(report.paths, report.records, strict=True):
+        assert Record.from_json(path.read_text()) == record
+        assert config_hash(record.config) == record.config_hash
+        assert record.seeds == (0, 1)
+        assert set(record.data_hashes) == {"0", "1"}
+        assert all(
+            len(digest) == 64 for part in record.data_hashes.values() for digest in part.values()
+        )
+        assert set(record.per_seed) == set(record.metrics)
+        for name, values in record.per_seed.items():
+            assert record.metrics[name].mean == pytest.approx(sum(values) / 2, rel=1e-12)
+            assert record.metrics[name].n == 2
+        assert record.settings == QUICK
+        assert record.tier == "cpu"
+        assert {"python", "numpy", "scipy", "scikit-learn", "torch"} <= set(record.versions)
+        assert "1 of" in record.device
+        assert record.wall_time_s > 0
+        assert record.peak_memory_mb > 10
+        assert record.energy["joules"] >= 0
+        assert "estimate" in record.energy["method"]
+        assert len(record.date) == 10
+    # nothing but the records and the lock is left
+    assert len(files_of(own_folders / "ledger", "*")) == 4  # linear/, linear/trials/, two files
+    assert [path.name for path in files_of(own_folders / "cache" / "runs", "*")] == [
+        "linear",
+        "lock",
+    ]
+
+
+def test_the_tiers_own_configuration_is_filed_under_the_plain_key(own_folders):
+    report = run(
+        "linear", seeds=1, settings={"datasets": "digits", "methods": "cfa"}, progress=False
+    )
+    assert report.paths == (own_folders / "ledger" / "linear" / "digits-cfa.json",)
+    assert load_records("linear") == list(report.records)
+    larger = run(
+        "linear",
+        "colab",
+        seeds=1,
+        settings={"datasets": "digits", "methods": "cfa"},
+        progress=False,
+    )
+    assert larger.paths[0].name == "digits-cfa-colab.json"
+    assert larger.records[0].tier == "colab"
+
+
+def test_trials_stay_out_of_the_ledger(own_folders):
+    report = quick()
+    assert all(path.parent == own_folders / "ledger" / "linear" / "trials" for path in report.paths)
+    assert load_records("linear") == []
+
+
+def test_the_numbers_are_the_same_every_time():
+    first, second = quick(), quick()
+    assert first.measured == second.measured == 4
+    assert [*map(without_times, first.records)] == [*map(without_times, second.records)]
+
+
+def test_the_numbers_do_not_depend_on_how_many_threads_there_are(own_folders, vlalign):
+    settings = words_of({"datasets": "digits", "methods": "kcca,scm"})
+    texts = []
+    for threads in ("1", "2"):
+        folder = str(own_folders / threads)
+        process = vlalign(
+            *("run", "linear", "--quiet", "--seeds", "1", "--set", *settings),
+            OMP_NUM_THREADS=threads,
+            OPENBLAS_NUM_THREADS=threads,
+            VLALIGN_RESULTS=folder,
+            VLALIGN_CACHE=folder,
+        )
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        records = [Record.from_json(p.read_text()) for p in files_of(folder, "digits-*.json")]
+        texts.append([without_times(record).to_json() for record in records])
+    assert len(texts[0]) == 2
+    assert texts[0] == texts[1]
+
+
+def test_a_killed_run_continues_and_ends_as_if_nothing_had_happened(own_folders, vlalign):
+    whole = run("fusion", seeds=3, settings=SLOW, progress=False)
+    assert whole.measured == 9
+
+    folders = {
+        "VLALIGN_RESULTS": str(own_folders / "killed"),
+        "VLALIGN_CACHE": str(own_folders / "killed-cache"),
+    }
+    process = vlalign("run", "fusion", "--seeds", "3", "--set", *words_of(SLOW), **folders)
+    deadline = time.monotonic() + 120
+    while len(parts := files_of(own_folders / "killed-cache", "[0-9].json")) < 4:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    parts = files_of(own_folders / "killed-cache", "[0-9].json")
+    assert 4 <= len(parts) < 9
+    before = {path: (path.read_text(), path.stat().st_mtime_ns) for path in parts}
+    # the record of a method that was finished is there already, the others are not
+    assert 1 <= len(files_of(own_folders / "killed", "*.json")) < 3
+
+    sentences, seen = [], {}
+
+    def note(sentence):
+        sentences.append(sentence)
+        seen.update({p: (p.read_text(), p.stat().st_mtime_ns) for p in before if p.exists()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in folders.items():
+            patch.setenv(name, value)
+        again = run("fusion", seeds=3, settings=SLOW, progress=False, log=note)
+    assert again.resumed == len(parts)
+    assert again.measured == 9 - len(parts)
+    assert sentences[0] == f"continuing: {len(parts)} of 9 parts were finished before"
+    assert seen == before
+    assert [*map(without_times, again.records)] == [*map(without_times, whole.records)]
+    assert not files_of(own_folders / "killed-cache", "[0-9].json")
+
+
+def interrupted(monkeypatch, after):
+    """Run until ``after`` parts are done, then stop as Ctrl-C does."""
+    measure, done = run_module._measure, []
+
+    def stopping(*arguments):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(1)
+        return measure(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_measure", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            quick()
+
+
+def test_parts_of_another_configuration_are_not_taken_over(monkeypatch):
+    interrupted(monkeypatch, after=3)
+    other = quick(settings={**QUICK, "components": "5"})
+    assert other.resumed == 0
+    assert quick().resumed == 3  # the stopped run's own parts are still there
+
+
+def test_parts_of_other_code_or_packages_are_not_taken_over(monkeypatch):
+    for name, value in (("source_hash", "0" * 16), ("versions", {"numpy": "0"})):
+        interrupted(monkeypatch, after=3)
+        with monkeypatch.context() as patch:
+            patch.setattr(run_module, name, lambda value=value: value)
+            assert quick().resumed == 0
+        assert quick().resumed == 3
+
+
+def test_more_seeds_take_over_the_finished_ones(monkeypatch):
+    interrupted(monkeypatch, after=2)
+    report = quick(seeds=3)
+    assert (report.resumed, report.measured) == (2, 4)
+
+
+def test_fresh_forgets_what_a_stopped_run_had_done(monkeypatch):
+    interrupted(monkeypatch, after=3)
+    assert quick(fresh=True).resumed == 0
+
+
+def test_a_damaged_part_is_computed_again(monkeypatch, own_folders):
+    whole = quick()
+    interrupted(monkeypatch, after=3)
+    paths = files_of(own_folders / "cache", "[0-9].json")
+    paths[0].write_text(paths[0].read_text()[:100])
+    paths[1].write_text("{}")
+    report = quick()
+    assert (report.resumed, report.measured) == (1, 3)
+    assert [*map(without_times, report.records)] == [*map(without_times, whole.records)]
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_harms_nothing(own_folders):
+    lock = own_folders / "cache" / "runs" / "linear" / "lock"
+    refused = pytest.raises(RunInProgress, match="running the experiment linear")
+    with exclusive(lock, "something"), refused:
+        quick()
+    assert quick().measured == 4
+
+
+def test_two_processes_at_once_leave_whole_records(own_folders, vlalign):
+    settings = words_of({"datasets": "digits", "methods": "cca,rcca,cfa,sm"})
+    words = ("run", "linear", "--quiet", "--seeds", "2", "--set", *settings)
+    processes = [vlalign(*words) for _ in range(3)]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    codes = sorted(process.returncode for process in processes)
+    assert set(codes) <= {0, 3}, errors
+    assert codes[0] == 0
+    for process, text in zip(processes, errors, strict=True):
+        if process.returncode == 3:
+            assert "another process is running the experiment linear" in text
+    assert len(load_records("linear")) == 4
+    assert not files_of(own_folders, ".*.json.*")
+
+
+def test_a_fuller_record_is_not_replaced_by_one_of_fewer_seeds(own_folders):
+    settings = {"datasets": "digits", "methods": "cfa"}
+    full = run("linear", seeds=3, settings=settings, progress=False)
+    sentences = []
+    short = run("linear", seeds=2, settings=settings, progress=False, log=sentences.append)
+    assert short.paths == (None,)
+    assert short.records[0].seeds == (0, 1)
+    assert "holds 3 seeds of the same configuration: kept" in sentences[0]
+    assert load_records("linear") == list(full.records)
+    # a stale one is replaced, however many seeds it has
+    path = full.paths[0]
+    old = dataclasses.replace(full.records[0], method_version="0")
+    path.write_text(old.to_json())
+    assert run("linear", seeds=2, settings=settings, progress=False).paths == (path,)
+
+
+def test_a_data_set_that_cannot_be_had_is_skipped_and_named(monkeypatch):
+    measure = EXPERIMENTS["linear"].measure
+
+    def away(case, part):
+        if case.dataset == "wikipedia":
+            raise DataUnavailable("wikipedia cannot be had; set VLALIGN_MIRROR")
+        return measure(case, part)
+
+    monkeypatch.setattr(linear_experiment.LinearExperiment, "measure", lambda _, c, p: away(c, p))
+    sentences = []
+    report = run(
+        "linear",
+        seeds=1,
+        settings={"datasets": "digits,wikipedia", "methods": "cfa"},
+        progress=False,
+        log=sentences.append,
+    )
+    assert [record.key for record in report.records] == ["digits-cfa"]
+    assert set(report.skipped) == {"wikipedia-cfa"}
+    assert "VLALIGN_MIRROR" in sentences[-1]
+
+
+@pytest.mark.parametrize("variable", ["VLALIGN_CACHE", "VLALIGN_RESULTS"])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(
+    variable, monkeypatch, own_folders
+):
+    (own_folders / "file").write_text("")
+    monkeypatch.setenv(variable, str(own_folders / "file" / "folder"))
+    monkeypatch.setattr(run_module, "_measure", lambda *_: pytest.fail("computed"))
+    with pytest.raises(OSError, match=f"cannot write to .*{variable}"):
+        quick()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tier": "gpu"}, "unknown tier 'gpu'"),
+        ({"seeds": 0}, "at least 1"),
+        ({"seeds": True}, "whole number"),
+        ({"settings": {"method": "cca"}}, "Did you mean 'methods'"),
+        ({"settings": {"methods": "ccca"}}, "Did you mean 'cca'"),
+        ({"settings": {"methods": ""}}, "unknown method ''"),
+        ({"settings": {"datasets": "glyph"}}, "Did you mean 'glyphs'"),
+        ({"settings": {"components": "5,x"}}, "expected a whole number, got 'x'"),
+        ({"settings": {"components": "0"}}, "at least 1"),
+        ({"settings": {"cca_regs": "-1"}}, "at least 0"),
+        ({"settings": {"cca_regs": "nan"}}, "at least 0"),
+        ({"settings": {"components": [5.5]}}, "expected a whole number, got 5.5"),
+        ({"settings": {"components": []}}, "at least one value"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_the_nearest_name(changes, message):
+    with pytest.raises(SettingError, match=message):
+        quick(**changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shares": "0,50"}, "with both ends"),
+        ({"shares": "0,100,101"}, "percentages"),
+        ({"dropout": "0"}, r"share in \(0, 1\]"),
+        ({"learning_rate": "fast"}, "expected a number, got 'fast'"),
+    ],
+)
+def test_fusion_settings_are_checked_too(settings, message):
+    with pytest.raises(SettingError, match=message):
+        run("fusion", settings=settings)
+
+
+def test_settings_are_read_as_their_types():
+    configured = EXPERIMENTS["fusion"].configured(
+        "cpu", {"methods": "early, late", "shares": "0,100", "epochs": "5", "dropout": "1"}
+    )
+    assert configured.methods == ("early", "late")
+    assert configured.shares == (0, 100)
+    assert configured.epochs == 5
+    assert configured.dropout == 1.0
+    assert EXPERIMENTS["linear"].configured("cpu", {"cca_regs": 0.5}).cca_regs == (0.5,)
+
+
+def test_only_settings_that_reach_a_case_change_its_configuration():
+    experiment = EXPERIMENTS["linear"]
+    plain = {case.key: case.config for case in experiment.cases(experiment.settings("cpu"))}
+    changed = experiment.planned("cpu", {"kcca_regs": "0.5", "methods": "cca,kcca"})
+    for case, key in changed:
+        assert (key == case.key) == (case.config == plain[case.key])
+        assert (case.method == "kcca") == (key != case.key)
+
+
+def test_every_configuration_is_plain_json_and_every_key_is_its_own():
+    for experiment in EXPERIMENTS.values():
+        for tier in ("cpu", "colab", "full"):
+            cases = experiment.cases(experiment.settings(tier))
+            assert len({case.key for case in cases}) == len(cases)
+            for case in cases:
+                assert json.loads(json.dumps(case.config)) == case.config
+                assert case.parts(2)[-2:] == ("0", "1")
+            assert experiment.seeds(tier) >= 5
+
+
+def test_energy_is_the_estimate_that_the_record_describes():
+    assert Cost(wall_s=9.0, cpu_s=2.0).joules == 2.0 * WATTS_PER_CORE
+    assert Cost(wall_s=9.0, cpu_s=0.0, gpu_s=4.0).joules > 4.0 * WATTS_PER_CORE
+
+
+def test_the_meter_counts_time_and_memory():
+    import numpy as np
+
+    meter = CostMeter()
+    block = np.ones(40_000_000)  # 305 MiB
+    total = float(block.sum())
+    cost = meter.read()
+    assert total == 40_000_000
+    assert cost.cpu_s > 0
+    assert cost.wall_s >= cost.cpu_s / 2
+    assert cost.peak_mb > 300
+    assert peak_memory_mb() >= cost.peak_mb - 1
+
+
+def test_one_thread_is_given_back():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
