@@ -289,12 +289,16 @@ class FakeEstimate:
     mean, low, high = 0.5, 0.4, 0.6
 
 
-def test_whiskers_reach_from_low_to_high():
-    axes = interval_plot({"CCA": FakeEstimate(), "SM": (0.3, 0.2, 0.35)}, xlabel="mAP").axes[0]
+class FakeInterval:
+    estimate, low, high = 0.5, 0.4, 0.6
+
+
+@pytest.mark.parametrize("first", [FakeEstimate(), FakeInterval()])
+def test_whiskers_reach_from_low_to_high(first):
+    axes = interval_plot({"CCA": first, "SM": (0.3, 0.2, 0.35)}, xlabel="mAP").axes[0]
     spans = [tuple(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "-"]
     assert spans == [(0.4, 0.6), (0.2, 0.35)]
-    first = axes.lines[0]
-    assert first.get_color() == colour("CCA")
+    assert axes.lines[0].get_color() == colour("CCA")
     assert axes.yaxis_inverted()
 
 

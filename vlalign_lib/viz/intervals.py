@@ -27,8 +27,9 @@ def interval_plot(
 
     Args:
         results: by name, best first or in the order of the table: a (mean, low, high) triple,
-            or an object with these attributes (a ledger's ``Estimate``). A low or high of None
-            or NaN leaves the whisker out.
+            or an object with these attributes (a ledger's ``Estimate``; the ``Interval`` of
+            ``metrics``, whose mean is called ``estimate``). A low or high of None or NaN leaves
+            the whisker out.
         xlabel: what is measured, with its unit: "class mAP (0 to 1)".
         printed: numbers of a paper by name, drawn as hollow diamonds.
         reference: lines to compare with by name: ``{"chance": 0.15}``.
@@ -100,8 +101,9 @@ def interval_plot(
 
 
 def _triple(name: str, value: Any) -> tuple[float, float | None, float | None]:
-    if hasattr(value, "mean") and hasattr(value, "low") and hasattr(value, "high"):
-        parts = (value.mean, value.low, value.high)
+    if hasattr(value, "low") and hasattr(value, "high"):
+        mean = value.estimate if hasattr(value, "estimate") else value.mean
+        parts = (mean, value.low, value.high)
     else:
         parts = tuple(value) if np.iterable(value) else ()
     if len(parts) != 3 or parts[0] is None or not np.isfinite(parts[0]):
