@@ -13,6 +13,8 @@ import hashlib
 import html
 import json
 import os
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ import nbformat
 from docutils import nodes
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from jupyter_cache.executors.utils import single_nb_execution
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from traitlets.config import Config
 from vendor import CDN, ensure_mathjax
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,28 +111,45 @@ def execute_side_by_side(app: Sphinx, env: Any, docnames: list[str]) -> None:
     try:
         with ThreadPoolExecutor(workers) as pool:
             runs = [
-                pool.submit(
-                    single_nb_execution,
-                    notebook,
-                    cwd=str(path.parent),
-                    timeout=app.config.nb_execution_timeout,
-                    allow_errors=False,
-                )
+                pool.submit(execute, notebook, path.parent, app.config.nb_execution_timeout)
                 for path, notebook in waiting
             ]
             results = [run.result() for run in runs]
     finally:
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
-    for (path, notebook), result in zip(waiting, results, strict=True):
-        if result.err is not None:
-            raise ExtensionError(f"{path.name} failed:\n{result.exc_string}")
-        LOGGER.info(f"{path.name}: {result.time:.0f} s")
+    failures = []
+    for (path, notebook), (took, error) in zip(waiting, results, strict=True):
+        if error is not None:
+            failures.append(f"{path.name} failed:\n{error}")
+            continue
+        LOGGER.info(f"{path.name}: {took:.0f} s")
         cache.cache_notebook_bundle(
-            CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time}),
+            CacheBundleIn(notebook, str(path), data={"execution_seconds": took}),
             check_validity=False,
             overwrite=True,
         )
+    if failures:
+        raise ExtensionError("\n".join(failures))
+
+
+def execute(
+    notebook: nbformat.NotebookNode, folder: Path, timeout: int
+) -> tuple[float, CellExecutionError | None]:
+    """Execute a notebook in place; return the seconds it took, and what stopped it."""
+    resources = {"metadata": {"path": str(folder)}}
+    started = time.perf_counter()
+    error = None
+    with tempfile.TemporaryDirectory() as sockets:
+        config = Config()
+        if os.name != "nt":  # sockets that are files: nothing listens on a port
+            config.KernelManager = Config(transport="ipc", ip=f"{sockets}/kernel")
+        client = NotebookClient(notebook, timeout=timeout, resources=resources, config=config)
+        try:
+            client.execute()
+        except CellExecutionError as caught:
+            error = caught
+    return time.perf_counter() - started, error
 
 
 def skip_inherited_plumbing(

@@ -94,10 +94,10 @@ def timings(notebook: nbformat.NotebookNode) -> list[tuple[str, float]]:
 
 def download_mb(source: str) -> float:
     """What the data sets that a notebook loads have to fetch the first time, in MiB."""
-    from vlalign_lib.data import DATASETS, card
+    from vlalign_lib.data._registry import SETS
 
-    loaded = [name for name in DATASETS if f"load_{name}" in source]
-    return round(sum(card(name).download_bytes for name in loaded) / 2**20, 1)
+    size = sum(entry.size for name, entry in SETS.items() if f"load_{name}" in source)
+    return round(size / 2**20, 1)
 
 
 if __name__ == "__main__":
