@@ -339,3 +339,8 @@ def test_an_unknown_exercise_is_answered_with_the_nearest():
     for strange in ("ch77.x", "", "recall", None):
         with pytest.raises(ValueError, match="no exercise"):
             hint(strange)
+
+
+@pytest.mark.parametrize("exercise", [MEAN, FREE], ids=lambda e: e.id)
+def test_an_empty_body_is_not_taken_for_a_forgotten_return(exercise):
+    assert "in place of the dots" in assess(exercise, nothing_but_a_docstring).message

@@ -289,7 +289,8 @@ def _judge_freely(exercise: Exercise, attempt: Any) -> Verdict:
     except (Exception, SystemExit) as error:
         complaint = _raised(error)
     if isinstance(watched, _Watched) and watched.returned_nothing:
-        return Verdict("not attempted", _RETURNS_NOTHING)
+        said = _UNTOUCHED if _has_no_body(attempt) else _RETURNS_NOTHING
+        return Verdict("not attempted", said)
     if complaint is None:
         return Verdict("right", exercise.praise)
     for mistake in exercise.mistakes:
