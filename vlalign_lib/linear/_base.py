@@ -10,11 +10,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
 from vlalign_lib._validate import as_matrix, check_paired
 from vlalign_lib.linear import _store
 from vlalign_lib.linear._canonical import standardise
+from vlalign_lib.linear._signs import settle_signs
 
 Name = Literal["images", "texts"]
 
@@ -24,6 +26,17 @@ class TwoViewEstimator(BaseEstimator, ABC):
 
     A method writes ``_fit`` and ``_embed``; the rest is here.
     """
+
+    # To scikit-learn the two views are data, not metadata to be routed; labels can be.
+    __metadata_request__fit = {  # noqa: RUF012
+        "images": metadata_routing.UNUSED,
+        "texts": metadata_routing.UNUSED,
+        "validation": metadata_routing.UNUSED,
+    }
+    __metadata_request__score = {  # noqa: RUF012
+        "images": metadata_routing.UNUSED,
+        "texts": metadata_routing.UNUSED,
+    }
 
     image_mean_: NDArray[np.float64]
     image_scale_: NDArray[np.float64]
@@ -223,6 +236,20 @@ class LinearProjection(TwoViewEstimator):
     image_weights_: NDArray[np.float64]
     text_weights_: NDArray[np.float64]
 
+    def _learn_weights(
+        self,
+        z: tuple[NDArray[np.float64], NDArray[np.float64]],
+        weights: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> None:
+        """Keep the weights on the standardised columns ``z`` of both views, signs settled."""
+        for scale, columns, w in zip(
+            (self.image_scale_, self.text_scale_), z, weights, strict=True
+        ):
+            still = np.flatnonzero(scale == 1)
+            still = still[~columns[:, still].any(axis=0)]
+            w[still] = 0.0  # rounding gives constant columns a weight
+        self.image_weights_, self.text_weights_ = settle_signs(*weights)
+
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:
         centred = rows - self._learned(view, "mean")
         embedded: NDArray[np.float64] = centred @ (
@@ -231,28 +258,7 @@ class LinearProjection(TwoViewEstimator):
         return embedded
 
 
-def check_components(asked: object) -> None:
-    """Raise unless ``asked`` is None or a whole number of at least one."""
-    whole = isinstance(asked, int | np.integer) and not isinstance(asked, bool)
-    if asked is not None and not (whole and asked >= 1):  # type: ignore[operator]
-        raise ValueError(
-            f"n_components: expected a whole number of at least 1, or None for as many as the "
-            f"data have, got {asked!r}"
-        )
-
-
-def check_reg(reg: object) -> float:
-    """Return ``reg`` as a finite number of at least zero."""
-    real = isinstance(reg, int | float | np.integer | np.floating) and not isinstance(reg, bool)
-    if not (real and np.isfinite(reg) and reg >= 0):  # type: ignore[call-overload, operator]
-        raise ValueError(
-            f"reg: expected a number of at least 0, got {reg!r}; it is relative to the data's own "
-            "variance, so 1e-4 to 1 is the range to search"
-        )
-    return float(reg)  # type: ignore[arg-type]
-
-
-def available_components(asked: int | None, most: int, why: str) -> int:
+def available_components(asked: int | None, most: int, why: str, *, stacklevel: int) -> int:
     """Return how many components to keep, with a warning where the data have fewer than asked."""
     if asked is None:
         return most
@@ -261,7 +267,7 @@ def available_components(asked: int | None, most: int, why: str) -> int:
             f"n_components={asked}, but only {most} can be learned here: {why}; keeping {most} "
             "(see n_components_)",
             UserWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return min(asked, most)
 

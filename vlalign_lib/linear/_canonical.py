@@ -36,9 +36,9 @@ class View:
     rank: int  # directions that rounding did not make up; an upper bound where that will do
     whitener: Matrix  # (d, d) lower L with LLᵀ = ZᵀZ + cI, or (d, r) W itself
     triangular: bool  # which of the two
-    basis: Matrix | None = None  # (p, d) with Z = X @ basis; None: Z = X, or see gram
-    gram: Matrix | None = None  # (n, n) upper Cholesky factor of K + cI, where K = Z Zᵀ
-    pivots: NDArray[np.intp] | None = None  # rows of Z that form a lower triangle, with gram
+    basis: Matrix | None = None  # (p, d) with Z = X @ basis; None: Z = X, or see pivots
+    ridge: float = 0.0  # c, where pivots are given
+    pivots: NDArray[np.intp] | None = None  # rows of Z that form a lower triangle; K = Z Zᵀ
 
     def whiten_rows(self, product: Matrix) -> Matrix:
         """Return Wᵀ @ product, product (d, m) in Fortran order and free to be overwritten."""
@@ -64,14 +64,16 @@ class View:
         ``partner`` holds the variates of the other view, (n, k). α = (K + cI)⁻¹ partner / ρ
         inverts nothing singular; where ρ is too small to divide by, α lives on the pivots alone.
         """
-        if self.gram is None or self.pivots is None:
+        if self.pivots is None:
             assert self.basis is not None
             return self.basis @ weights
         safe = correlations >= _MIN_CORRELATION
         alpha = np.zeros(partner.shape)
         if safe.any():
-            solved, _ = lapack.dpotrs(self.gram, partner[:, safe], lower=0)
-            alpha[:, safe] = solved / correlations[safe]
+            v = partner[:, safe]
+            # (Z Zᵀ + cI)⁻¹ = (I − Z (ZᵀZ + cI)⁻¹ Zᵀ) / c, and the inner inverse is at hand.
+            solved, _ = lapack.dpotrs(self.whitener, self.scores.T @ v, lower=1)
+            alpha[:, safe] = (v - self.scores @ solved) / (self.ridge * correlations[safe])
         if not safe.all():
             corner = self.scores[self.pivots]
             alpha[np.ix_(self.pivots, ~safe)] = solve_triangular(
@@ -81,7 +83,7 @@ class View:
 
     def weights(self, x: Matrix, weights: Matrix, partner: Matrix, correlations: Matrix) -> Matrix:
         """Return the weights on the columns of ``x``, (p, k), from those on the scores."""
-        if self.gram is not None:
+        if self.pivots is not None:
             return x.T @ self.duals(weights, partner, correlations)
         return weights if self.basis is None else self.basis @ weights
 
@@ -144,21 +146,18 @@ def _gram_view(gram: Matrix, ridge: float, eps: float) -> View | None:
     d = min(int(found), n - 1)  # centred: one dimension is lost
     if d == 0:
         return None
-    scores = np.zeros((n, d))
-    scores[order] = np.tril(factor)[:, :d]
-    root = _cholesky(scores.T @ scores, ridge)
-    shifted = gram.copy()
-    shifted.flat[:: n + 1] += ridge
-    upper, info = lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)
-    if root is None or info != 0:
-        return None
     pivot = np.diagonal(factor)[:d]
+    scores = np.empty((n, d))
+    scores[order] = np.tril(factor[:, :d])
+    root = _cholesky(scores.T @ scores, ridge)
+    if root is None:
+        return None
     return View(
         scores=scores,
         rank=int((pivot > pivot[0] * n * eps).sum()),
         whitener=root,
         triangular=True,
-        gram=upper,
+        ridge=ridge,
         pivots=order[:d],
     )
 
@@ -167,7 +166,7 @@ def _cholesky(scatter: Matrix, ridge: float) -> Matrix | None:
     """Return the lower Cholesky factor of scatter + ridge·I, None where it is not trustworthy."""
     shifted = scatter.copy()
     shifted.flat[:: len(shifted) + 1] += ridge
-    norm = float(np.abs(shifted).sum(axis=0).max())
+    norm = lapack.dlange("1", shifted.T)
     root, info = lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
     if info != 0:
         return None
@@ -208,11 +207,12 @@ def leading_svd(matrix: Matrix, k: int) -> tuple[Matrix, Matrix, Matrix]:
 def canonical_pairs(x: View, y: View, k: int) -> tuple[Matrix, Matrix, Matrix]:
     """Return score weights a (d_x, k), b (d_y, k) and correlations (k,), descending.
 
-    aᵀ(Z_xᵀZ_x + c_xI)a = I, likewise b, and aᵀZ_xᵀZ_yb is diagonal.
+    aᵀ(Z_xᵀZ_x + c_xI)a = (n − 1)I, likewise b, and aᵀZ_xᵀZ_yb is diagonal.
     """
     cross = y.whiten_columns(x.whiten_rows((y.scores.T @ x.scores).T))
     u, s, v = leading_svd(cross, k)
-    return x.unwhiten(u), y.unwhiten(v), np.clip(s, 0.0, 1.0)
+    size = np.sqrt(len(x.scores) - 1)
+    return size * x.unwhiten(u), size * y.unwhiten(v), np.clip(s, 0.0, 1.0)
 
 
 def standardise(x: NDArray[np.floating], name: str) -> tuple[Matrix, Matrix, Matrix]:
@@ -221,10 +221,10 @@ def standardise(x: NDArray[np.floating], name: str) -> tuple[Matrix, Matrix, Mat
     A column that never changes keeps the scale 1 and becomes exactly zero.
     """
     n = x.shape[0]
-    z = x.astype(np.float64)
-    mean = z.mean(axis=0)
-    z -= mean
-    scale = np.sqrt(np.einsum("ij,ij->j", z, z) / (n - 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = x.mean(axis=0, dtype=np.float64)
+        z = x - mean
+        scale = np.sqrt(np.einsum("ij,ij->j", z, z) / (n - 1))
     if not np.isfinite(scale).all():
         raise ValueError(f"{name}: values too large to square; divide them by a constant first")
     constant = scale <= n * np.finfo(np.float64).eps * np.abs(mean)

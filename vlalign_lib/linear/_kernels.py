@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib.linear._checks import is_real
+
 Matrix = NDArray[np.float64]
 Kernel = Literal["rbf", "linear"]
 
@@ -75,8 +77,4 @@ def check_gamma(gamma: object) -> tuple[float | None, float | None]:
 
 
 def _is_width(gamma: object) -> bool:
-    if gamma is None:
-        return True
-    if isinstance(gamma, bool) or not isinstance(gamma, int | float | np.integer | np.floating):
-        return False
-    return bool(np.isfinite(gamma) and gamma > 0)
+    return gamma is None or (is_real(gamma) and gamma > 0)

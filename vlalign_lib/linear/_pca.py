@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from vlalign_lib.linear._checks import is_real, is_whole
+
 Amount = int | float | None
 
 
@@ -21,13 +23,9 @@ def check_pca(pca: object) -> tuple[Amount, Amount]:
 
 
 def _is_amount(value: object) -> bool:
-    if value is None:
-        return True
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, int | np.integer):
-        return bool(value >= 1)
-    return isinstance(value, float | np.floating) and bool(0 < value < 1)
+    if is_whole(value):
+        return value >= 1
+    return value is None or (is_real(value) and 0 < value < 1)
 
 
 def principal_axes(z: NDArray[np.float64], amount: int | float) -> NDArray[np.float64]:
@@ -38,7 +36,7 @@ def principal_axes(z: NDArray[np.float64], amount: int | float) -> NDArray[np.fl
     """
     n, p = z.shape
     side = min(n, p)
-    whole = isinstance(amount, int | np.integer)
+    whole = is_whole(amount)
     most = min(int(amount), side) if whole else side
     scatter = z.T @ z if p <= n else z @ z.T
     values, vectors = eigh(
@@ -49,7 +47,5 @@ def principal_axes(z: NDArray[np.float64], amount: int | float) -> NDArray[np.fl
     if not whole:
         share = np.cumsum(values) / values.sum()
         keep = min(keep, int(np.searchsorted(share, amount)) + 1)
-    if p <= n:
-        return np.ascontiguousarray(vectors[:, :keep])
-    axes: NDArray[np.float64] = z.T @ (vectors[:, :keep] / np.sqrt(values[:keep]))
-    return axes
+    vectors = vectors[:, :keep]
+    return vectors if p <= n else z.T @ (vectors / np.sqrt(values[:keep]))

@@ -16,6 +16,7 @@ from vlalign_lib import __version__
 
 _FORMAT = 1
 _KEY = "vlalign_lib.linear"
+_KINDS: dict[str, type] = {"format": int, "class": str, "params": dict, "learned": dict}
 
 
 def write(path: str | os.PathLike[str], record: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -69,13 +70,22 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArra
         ) from error
     if _KEY not in metadata:
         raise ValueError(f"{path}: holds tensors, but not an estimator saved by vlalign_lib")
-    record = json.loads(metadata[_KEY])
+    try:
+        record = json.loads(metadata[_KEY])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: the header is damaged ({error}); save it again") from error
+    if not (isinstance(record, dict) and _KINDS.items() <= _kinds(record).items()):
+        raise ValueError(f"{path}: the header is damaged; save the estimator again")
     if record["format"] > _FORMAT:
         raise ValueError(
             f"{path}: written in format {record['format']}, this version reads up to {_FORMAT}; "
             "install a newer vlalign_lib"
         )
     return record, arrays
+
+
+def _kinds(record: dict[str, Any]) -> dict[str, type]:
+    return {name: type(value) for name, value in record.items()}
 
 
 def _umask() -> int:

@@ -7,9 +7,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib.linear._base import LinearProjection, available_components, check_components
+from vlalign_lib.linear._base import LinearProjection, available_components
 from vlalign_lib.linear._canonical import leading_svd
-from vlalign_lib.linear._signs import settle_signs
+from vlalign_lib.linear._checks import check_components
 from vlalign_lib.linear.correlation import correlation
 
 
@@ -47,17 +47,21 @@ class CFA(LinearProjection):
     Raises:
         ValueError: in ``fit``; see there.
 
-    Source: Li, Dimitrova, Li, Sethi, "Multimedia content processing through cross-modal
-    association", ACM Multimedia 2003, section 3.
-    Chapter: 03, "Linear coordinates: CCA and kin".
+    Source:
+        Li, Dimitrova, Li, Sethi, "Multimedia content processing through cross-modal
+        association", ACM Multimedia 2003, section 3.
 
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> topic = rng.normal(size=(500, 2))
-    >>> images = np.hstack([topic, rng.normal(size=(500, 3))])
-    >>> cfa = CFA(n_components=2).fit(images, topic)
-    >>> np.allclose(cfa.image_weights_.T @ cfa.image_weights_, np.eye(2))
-    True
+    Chapter:
+        3, Linear coordinates: CCA and kin.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> topic = rng.normal(size=(500, 2))
+        >>> images = np.hstack([topic, rng.normal(size=(500, 3))])
+        >>> cfa = CFA(n_components=2).fit(images, topic)
+        >>> np.allclose(cfa.image_weights_.T @ cfa.image_weights_, np.eye(2))
+        True
     """
 
     correlations_: NDArray[np.float64]
@@ -91,8 +95,9 @@ class CFA(LinearProjection):
             self.n_components,
             found,
             f"over the {n} pairs the views covary in {found} independent directions",
+            stacklevel=4,
         )
-        self.image_weights_, self.text_weights_ = settle_signs(u[:, :k], v[:, :k])
+        self._learn_weights((zx, zy), (u[:, :k], v[:, :k]))
         self.singular_values_ = s[:k] / (n - 1)
         self.correlations_ = correlation(zx @ self.image_weights_, zy @ self.text_weights_)
         self.n_components_ = k

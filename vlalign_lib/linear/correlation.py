@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import as_matrix, check_paired
-from vlalign_lib.linear._base import check_reg
 from vlalign_lib.linear._canonical import canonical_pairs, linear_view, standardise
+from vlalign_lib.linear._checks import check_reg
 
 
 def correlation(u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
@@ -34,13 +34,17 @@ def correlation(u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: shapes that differ, fewer than two pairs, NaN or infinity.
 
-    Source: Hotelling, "Relations between two sets of variates", Biometrika 28, 1936.
-    Chapter: 03, "Linear coordinates: CCA and kin".
+    Source:
+        Hotelling, "Relations between two sets of variates", Biometrika 28, 1936.
 
-    >>> u = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
-    >>> v = [[5.0, 0.0], [3.0, 1.0], [1.0, 2.0]]
-    >>> correlation(u, v)
-    array([-1.,  0.])
+    Chapter:
+        3, Linear coordinates: CCA and kin.
+
+    Example:
+        >>> u = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
+        >>> v = [[5.0, 0.0], [3.0, 1.0], [1.0, 2.0]]
+        >>> correlation(u, v)
+        array([-1.,  0.])
     """
     a, b = as_matrix(u, "u", min_rows=2), as_matrix(v, "v", min_rows=2)
     check_paired(a, b, ("u", "v"))
@@ -84,15 +88,19 @@ def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> N
         UserWarning: no regularisation and so few pairs that correlations are 1 whatever
             the data.
 
-    Source: Hotelling, "Relations between two sets of variates", Biometrika 28, 1936; ridge:
-    Vinod, "Canonical ridge and econometrics of joint production", J. Econometrics 4, 1976.
-    Chapter: 03, "Linear coordinates: CCA and kin".
+    Source:
+        Hotelling, "Relations between two sets of variates", Biometrika 28, 1936; ridge:
+        Vinod, "Canonical ridge and econometrics of joint production", J. Econometrics 4, 1976.
 
-    >>> import numpy as np
-    >>> z = np.random.default_rng(0).normal(size=(500, 1))
-    >>> noise = np.random.default_rng(1).normal(size=(500, 2))
-    >>> bool(canonical_correlations(z @ [[1.0, 2.0]] + noise, z)[0] > 0.8)
-    True
+    Chapter:
+        3, Linear coordinates: CCA and kin.
+
+    Example:
+        >>> import numpy as np
+        >>> z = np.random.default_rng(0).normal(size=(500, 1))
+        >>> noise = np.random.default_rng(1).normal(size=(500, 2))
+        >>> bool(canonical_correlations(z @ [[1.0, 2.0]] + noise, z)[0] > 0.8)
+        True
     """
     kappa = check_reg(reg)
     a, b = as_matrix(x, "x", min_rows=2), as_matrix(y, "y", min_rows=2)

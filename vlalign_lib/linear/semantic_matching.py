@@ -10,8 +10,12 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
 from vlalign_lib._validate import as_labels
-from vlalign_lib.linear._base import Name, TwoViewEstimator, check_reg
+from vlalign_lib.linear._base import Name, TwoViewEstimator
 from vlalign_lib.linear._canonical import standardise
+from vlalign_lib.linear._checks import check_reg, is_real, is_whole
+
+# The solver stops when no derivative of the mean loss is larger: posteriors to about 1e-3.
+_GRADIENT = 1e-5
 
 
 class SemanticMatching(TwoViewEstimator):
@@ -33,8 +37,8 @@ class SemanticMatching(TwoViewEstimator):
             the mean loss of a pair.
         on: None for SM; an estimator that is not fitted yet (``CCA``, ``KernelCCA``, ``CFA``) for
             SCM. ``fit`` clones it; the fitted one is ``on_``.
-        space: ``"probability"`` embeds as :math:`u`, ``"log"`` as :math:`\log u` minus its mean,
-            in which over-confident posteriors still rank.
+        space: ``"probability"`` embeds as :math:`u`, ``"log"`` as :math:`\log u` minus its mean
+            over the classes, which over-confident classifiers do not round to 0 and 1.
         temperature: T > 0 at embedding; above 1 it softens the posteriors, and does nothing to
             the fit.
         max_iter: Steps of the solver at most.
@@ -51,19 +55,23 @@ class SemanticMatching(TwoViewEstimator):
         ValueError: in ``fit``; see there. Labels are needed, of two classes or more. A label of
             -1 marks a pair without one: it takes part in ``on``, not in the classifiers.
 
-    Source: Rasiwasia et al., "A new approach to cross-modal multimedia retrieval", ACM
-    Multimedia 2010, sections 4.3 and 4.4; Costa Pereira et al., "On the role of correlation
-    and abstraction in cross-modal multimedia retrieval", TPAMI 36, 2014.
-    Chapter: 03, "Linear coordinates: CCA and kin".
+    Source:
+        Rasiwasia et al., "A new approach to cross-modal multimedia retrieval", ACM
+        Multimedia 2010, sections 4.3 and 4.4; Costa Pereira et al., "On the role of correlation
+        and abstraction in cross-modal multimedia retrieval", TPAMI 36, 2014.
 
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> labels = np.arange(90) % 3
-    >>> images = np.eye(3)[labels] + 0.1 * rng.normal(size=(90, 3))
-    >>> texts = np.eye(3)[labels] @ rng.normal(size=(3, 5))
-    >>> sm = SemanticMatching().fit(images, texts, labels)
-    >>> bool((sm.embed_texts(texts).argmax(axis=1) == labels).all())
-    True
+    Chapter:
+        3, Linear coordinates: CCA and kin.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.arange(90) % 3
+        >>> images = np.eye(3)[labels] + 0.1 * rng.normal(size=(90, 3))
+        >>> texts = np.eye(3)[labels] @ rng.normal(size=(3, 5))
+        >>> sm = SemanticMatching().fit(images, texts, labels)
+        >>> bool((sm.embed_texts(texts).argmax(axis=1) == labels).all())
+        True
     """
 
     classes_: NDArray[np.int64]
@@ -137,7 +145,11 @@ class SemanticMatching(TwoViewEstimator):
             )
         if self.space not in ("probability", "log"):
             raise ValueError(f'space: expected "probability" or "log", got {self.space!r}')
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
+        if not (is_whole(self.max_iter) and self.max_iter >= 1):
+            raise ValueError(
+                f"max_iter: expected a whole number of at least 1, got {self.max_iter!r}"
+            )
+        if not (is_real(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature: expected a number above 0, got {self.temperature!r}")
         return check_reg(self.reg)
 
@@ -164,7 +176,7 @@ def _logistic_regression(
     # scikit-learn sums the losses and, for two classes, keeps one weight vector w for ±w/2.
     binary = len(np.unique(classes)) == 2
     strength = np.inf if reg == 0 else (2 if binary else 1) / (len(z) * reg)
-    fitted = LogisticRegression(C=strength, tol=1e-6, max_iter=max_iter).fit(z, classes)
+    fitted = LogisticRegression(C=strength, tol=_GRADIENT, max_iter=max_iter).fit(z, classes)
     weights, bias = fitted.coef_.T, fitted.intercept_
     if binary:
         weights, bias = np.hstack([-weights, weights]) / 2, np.hstack([-bias, bias]) / 2
