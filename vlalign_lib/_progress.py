@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -28,5 +29,7 @@ def progress_bar(total: int, label: str, *, shown: bool = True, unit: str = "it"
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
 
-        quiet: dict[str, Any] = {} if shown else {"disable": True}
+        # tqdm's bar for notebooks does not read the variable itself.
+        silenced = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+        quiet: dict[str, Any] = {"disable": True} if silenced or not shown else {}
         return tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True, leave=True, **quiet)

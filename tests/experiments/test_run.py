@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -393,6 +396,31 @@ def test_the_meter_counts_time_and_memory():
     assert cost.wall_s >= cost.cpu_s / 2
     assert cost.peak_mb > 300
     assert peak_memory_mb() >= cost.peak_mb - 1
+
+
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_all_numerical_libraries_are_loaded_before_they_are_held_to_one_thread(name):
+    """In a fresh process: what is loaded later would keep all its threads."""
+    code = (
+        "from threadpoolctl import threadpool_info\n"
+        "from vlalign_lib.experiments import EXPERIMENTS\n"
+        "from vlalign_lib.experiments._environment import one_thread\n"
+        f"experiment = EXPERIMENTS[{name!r}]\n"
+        "case = next(c for c in experiment.cases(experiment.settings('cpu'))\n"
+        "            if c.key in ('digits-scm', 'digits-left'))\n"
+        "experiment.prepare()\n"
+        "with one_thread():\n"
+        "    experiment.measure(case, '0')\n"
+        "    print({pool['num_threads'] for pool in threadpool_info()})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "{1}\n"
 
 
 def test_one_thread_is_given_back():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -170,7 +171,9 @@ class FusionExperiment(Experiment):
         return tuple(cases)
 
     def prepare(self) -> None:
-        """Import torch and the modules."""
+        """Import torch, the modules, and what the data come from."""
+        import_module("sklearn.datasets")
+        import_module("vlalign_lib.experiments._fusion")
 
     def measure(self, case: Case, part: str) -> Measurement:
         """Train one wiring from one seed, on that seed's split, and test it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -142,7 +143,9 @@ class LinearExperiment(Experiment):
         return tuple(cases)
 
     def prepare(self) -> None:
-        """Import the methods, the metrics and the solvers that they import late."""
+        """Import the methods, the metrics and the solver that they import late."""
+        import_module("sklearn.linear_model")
+        import_module("vlalign_lib.experiments._linear")
 
     def measure(self, case: Case, part: str) -> Measurement:
         """Choose on validation, fit again on train and validation, and test."""
