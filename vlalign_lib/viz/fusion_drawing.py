@@ -129,7 +129,7 @@ def _early(axes: Axes, centre: float, cut: bool) -> None:
     _block(axes, centre + 0.3, _ENCODE_Y, 0.6, 0.26, "mean" if cut else "$y$", "text", idle=cut)
     _wire(axes, (centre, _ENCODE_Y + 0.13), (centre, 2.42), colour("joint"))
     _block(axes, centre, 2.87, 1.2, 0.9, "$h$\none model", "joint")
-    _wire(axes, (centre, 3.32), (centre, _ANSWER_Y - 0.13), colour("joint"), pulses=1)
+    _wire(axes, (centre, 3.32), (centre, _ANSWER_Y - 0.13), colour("joint"))
 
 
 def _encoders(axes: Axes, centre: float, names: tuple[str, str], cut: bool) -> None:
@@ -144,15 +144,15 @@ def _encoders(axes: Axes, centre: float, names: tuple[str, str], cut: bool) -> N
 def _late(axes: Axes, centre: float, cut: bool) -> None:
     _encoders(axes, centre, (r"$\varphi$", r"$\psi$"), cut)
     low, high = _ENCODE_Y + 0.15, _MERGE_Y - 0.13
-    _wire(axes, (centre - 0.5, low), (centre - 0.35, high), colour("image"), pulses=1)
-    _wire(axes, (centre + 0.5, low), (centre + 0.35, high), colour("text"), pulses=1, idle=cut)
+    _wire(axes, (centre - 0.5, low), (centre - 0.35, high), colour("image"))
+    _wire(axes, (centre + 0.5, low), (centre + 0.35, high), colour("text"), idle=cut)
     _block(axes, centre - 0.35, _MERGE_Y, 0.7, 0.26, r"$\varphi(x)$", "image")
     _block(
         axes, centre + 0.35, _MERGE_Y, 0.7, 0.26, "token" if cut else r"$\psi(y)$", "text", idle=cut
     )
-    _wire(axes, (centre, _MERGE_Y + 0.13), (centre, _HEAD_Y - 0.15), colour("joint"), pulses=1)
+    _wire(axes, (centre, _MERGE_Y + 0.13), (centre, _HEAD_Y - 0.15), colour("joint"))
     _block(axes, centre, _HEAD_Y, 0.6, 0.3, "$h$", "joint")
-    _wire(axes, (centre, _HEAD_Y + 0.15), (centre, _ANSWER_Y - 0.13), colour("joint"), pulses=1)
+    _wire(axes, (centre, _HEAD_Y + 0.15), (centre, _ANSWER_Y - 0.13), colour("joint"))
 
 
 def _coordinated(axes: Axes, centre: float, cut: bool) -> None:
@@ -173,18 +173,18 @@ def _coordinated(axes: Axes, centre: float, cut: bool) -> None:
     )
     low = _ENCODE_Y + 0.15
     u, v = (centre - 0.2, _MERGE_Y - 0.02), (centre + 0.2, _MERGE_Y - 0.02)
-    _wire(axes, (centre - 0.5, low), u, colour("image"), pulses=1, arrow=False)
+    _wire(axes, (centre - 0.5, low), u, colour("image"), arrow=False)
     axes.plot(*u, marker="o", markersize=9, color=colour("image"), zorder=5)
     axes.text(u[0] - 0.22, u[1] + 0.08, "$u$", color=colour("image"), size=11, **_CENTRED)
-    _wire(axes, (centre + 0.5, low), v, colour("text"), pulses=1, arrow=False, idle=cut)
+    _wire(axes, (centre + 0.5, low), v, colour("text"), arrow=False, idle=cut)
     if not cut:
         axes.plot([u[0], v[0]], [u[1], v[1]], color=colour("joint"), linestyle=":", zorder=4)
         axes.plot(*v, marker="s", markersize=8, color=colour("text"), zorder=5)
     shade = GREY if cut else colour("text")
     axes.text(v[0] + 0.22, v[1] + 0.08, "$v$", color=shade, size=11, **_CENTRED)
-    _wire(axes, (centre, _MERGE_Y + 0.25), (centre, _HEAD_Y - 0.15), colour("joint"), pulses=1)
+    _wire(axes, (centre, _MERGE_Y + 0.25), (centre, _HEAD_Y - 0.15), colour("joint"))
     _block(axes, centre, _HEAD_Y, 0.6, 0.3, "$h$", "joint")
-    _wire(axes, (centre, _HEAD_Y + 0.15), (centre, _ANSWER_Y - 0.13), colour("joint"), pulses=1)
+    _wire(axes, (centre, _HEAD_Y + 0.15), (centre, _ANSWER_Y - 0.13), colour("joint"))
 
 
 def _decision(axes: Axes, centre: float, cut: bool) -> None:
@@ -196,15 +196,15 @@ def _decision(axes: Axes, centre: float, cut: bool) -> None:
         (centre + 0.5, "text", (0.2, 0.9, 0.5, 0.2), cut),
     ):
         low = _ENCODE_Y + 0.15
-        _wire(axes, (x, low), (x, _MERGE_Y - 0.28), colour(name), pulses=1, idle=idle)
+        _wire(axes, (x, low), (x, _MERGE_Y - 0.28), colour(name), idle=idle)
         for j, vote in enumerate(votes):
             corner = (x - 0.22 + 0.115 * j, _MERGE_Y + 0.16 - 0.34 * vote)
             look = {"fill": False, "edgecolor": PALE} if idle else {"facecolor": colour(name)}
             axes.add_patch(Rectangle(corner, 0.09, 0.34 * vote, linewidth=0.8, **look))
         end = (centre + (0.3 if name == "text" else -0.3), _HEAD_Y - 0.15)
-        _wire(axes, (x, _MERGE_Y + 0.2), end, colour(name), pulses=1, idle=idle)
+        _wire(axes, (x, _MERGE_Y + 0.2), end, colour(name), idle=idle)
     _block(axes, centre, _HEAD_Y, 1.0, 0.3, "average", "joint")
-    _wire(axes, (centre, _HEAD_Y + 0.15), (centre, _ANSWER_Y - 0.13), colour("joint"), pulses=1)
+    _wire(axes, (centre, _HEAD_Y + 0.15), (centre, _ANSWER_Y - 0.13), colour("joint"))
 
 
 _DRAW = {"early": _early, "late": _late, "coordinated": _coordinated, "decision": _decision}
@@ -265,12 +265,11 @@ def _wire(
     end: tuple[float, float],
     shade: str,
     *,
-    pulses: int = 2,
     cut: bool = False,
     idle: bool = False,
     arrow: bool = True,
 ) -> None:
-    """Draw a wire with pulses running down it; a cut one carries scissors, an idle one nothing."""
+    """Draw a wire with a pulse running down it; a cut one carries scissors, an idle one nothing."""
     t = np.linspace(0, 1, 41)
     ease = t * t * (3 - 2 * t)  # leaves and arrives upright
     x, y = start[0] + (end[0] - start[0]) * ease, start[1] + (end[1] - start[1]) * t
@@ -284,9 +283,8 @@ def _wire(
             )  # fmt: skip
         return
     axes.plot(x, y, color=shade, linewidth=1.8, zorder=2)
-    for pulse in range(pulses):
-        at = round((pulse + 0.7) / (pulses + 0.6) * (len(t) - 1)) if arrow else len(t) // 2
-        axes.plot(x[at], y[at], marker="o", markersize=6, color=shade, zorder=4)
+    pulse = len(t) * 2 // 5
+    axes.plot(x[pulse], y[pulse], marker="o", markersize=6, color=shade, zorder=4)
     if arrow:
         axes.plot(x[-1], y[-1] - 0.045, marker="v", markersize=6, color=shade, zorder=4)
 

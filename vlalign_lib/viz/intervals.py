@@ -86,7 +86,7 @@ def interval_plot(
         axes.plot([], [], marker="o", color="#3A3A3A", linestyle="", label="we measure, 95 %")
     for i, (name, level) in enumerate((reference or {}).items()):
         axes.axvline(
-            level, color=colour("chance"), linestyle=("--", ":", "-.")[i % 3], label=name, zorder=0
+            level, color=colour("chance"), linestyle=("--", ":", "-.")[i % 3], label=name, zorder=1
         )
     axes.set_yticks(range(n), list(results), fontsize=10)
     axes.set_ylim(n - 0.4, -0.6)

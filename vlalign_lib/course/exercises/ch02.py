@@ -313,7 +313,7 @@ EXERCISES = (
         hint=(
             "On a mixed test set the two-view model's accuracy is a weighted mean of 0.96 and "
             "0.66. Where does it cross 0.84?",
-            "Solve (1 − s) · 0.96 + s · 0.66 = 0.84 for s.",
+            "Solve (1 − ε) · 0.96 + ε · 0.66 = 0.84 for ε.",
         ),
         solution=0.4,
         mistakes=(
