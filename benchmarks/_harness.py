@@ -42,7 +42,8 @@ class Peer:
     """Another way to the same answer.
 
     ``tolerance`` replaces the case's where a peer is known to be less exact. With
-    ``compared=False`` its answer is not looked at, and ``note`` has to say why. ``rounds`` caps
+    ``compared=False`` it is a yardstick: its answer is not looked at, ``note`` has to say why, and
+    no goal counts against it. ``rounds`` caps
     the samples of a slow peer.
     """
 
@@ -125,7 +126,9 @@ def main(
             del case
             gc.collect()
     target = arguments.output or (None if arguments.only else RESULTS / f"{name}.json")
-    if target is not None:
+    if failed:
+        print("\nnot written: an answer disagreed or a limit was passed", file=sys.stderr)
+    elif target is not None:
         record = {"schema": SCHEMA, "name": name, "machine": facts, "cases": rows}
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -199,8 +202,9 @@ def measure_time(case: Case, rounds: int | None = None) -> dict[str, Any]:
                 "ratio_quartiles": _quartiles(ratios),
             }
         )
-    if row["peers"]:
-        best = min(row["peers"], key=lambda peer: peer["median_s"])
+    rivals = [peer for peer in row["peers"] if case.peers[peer["name"]].compared]
+    if rivals:
+        best = min(rivals, key=lambda peer: peer["median_s"])
         row |= {"best_peer": best["name"], "ratio": best["ratio"]}
         row["reached"] = None if case.goal is None else best["ratio"] >= case.goal
     return row

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from vlalign_lib.metrics import (
     mean_average_precision,
-    median_rank,
     ranks,
     ranks_from_scores,
     recall_at_k,
@@ -79,7 +78,7 @@ def average_precision_from_embeddings(n: int = 5000, d: int = 128) -> Case:
     )
 
 
-def ranks_given_scores(n: int = 5000, rounds: int = 9) -> Case:
+def ranks_given_scores(n: int, goal: float | None, rounds: int) -> Case:
     import torch
 
     images, texts, _ = (torch.as_tensor(each) for each in embeddings(n, 64))
@@ -97,11 +96,14 @@ def ranks_given_scores(n: int = 5000, rounds: int = 9) -> Case:
         peers={
             "torch.topk, ten best": Peer(
                 topk, rounds=min(rounds, 5), note="gives recall at ten only; ours every rank"
-            )
+            ),
+            "numpy.max, one pass": Peer(
+                scores.max, compared=False, note="how fast memory can be read at all"
+            ),
         },
         difference=lambda a, b: abs(a - b),
         tolerance=1e-6,
-        goal=10.0,
+        goal=goal,
         rounds=rounds,
         work=(scores.nbytes / 1e9, "GB"),
         note="cosines of two embedded views, float32; recall at ten compared",
@@ -137,8 +139,7 @@ def average_precision_of_20000() -> None:
 
 def ranks_of_20000() -> None:
     images, texts, _ = embeddings(20_000, 512)
-    assert ranks(images, texts).shape == (20_000,)
-    assert median_rank(images, texts, similarity="euclidean") >= 1
+    ranks(images, texts, similarity="euclidean")  # in float64: the most that ranks need
 
 
 if __name__ == "__main__":
@@ -148,8 +149,8 @@ if __name__ == "__main__":
             "metrics",
             [
                 average_precision_from_embeddings,
-                ranks_given_scores,
-                lambda: ranks_given_scores(20_000, rounds=3),
+                lambda: ranks_given_scores(5_000, goal=10.0, rounds=9),
+                lambda: ranks_given_scores(20_000, goal=None, rounds=3),
                 ranks_from_embeddings,
                 lambda: MemoryCase("mAP, memory", size, average_precision_of_20000, 2000),
                 lambda: MemoryCase("ranks, memory", size, ranks_of_20000, 2000),

@@ -26,6 +26,16 @@ class PrecisionRecall:
         recall: hits over all relevant items.
         gain: what the place adds to the average precision before the division: the expected
             precision here, if the item here is relevant.
+
+    Chapter:
+        1, A multimodal world.
+
+    Example:
+        >>> curve = precision_recall_curve([3, 2, 1], [0, 1, 1])
+        >>> curve.hits.tolist()
+        [0.0, 1.0, 2.0]
+        >>> curve.gain.tolist()  # 0, 1/2 and 2/3
+        [0.0, 0.5, 0.6666666666666666]
     """
 
     place: NDArray[np.int64]

@@ -24,6 +24,16 @@ class Interval:
         low: lower end.
         high: upper end.
         level: the share of such intervals that should cover the truth.
+
+    Chapter:
+        1, A multimodal world.
+
+    Example:
+        >>> interval = Interval(0.31, low=0.29, high=0.34)
+        >>> print(f"{interval:.2f}")
+        0.31 [0.29, 0.34]
+        >>> round(interval.half_width, 3)
+        0.025
     """
 
     estimate: float

@@ -40,6 +40,17 @@ class RetrievalReport:
         chance: metric to what a random order scores.
         pairs: number of pairs, which is the number of queries and the size of the gallery.
         protocol: how it was measured, in words.
+
+    Chapter:
+        1, A multimodal world.
+
+    Example:
+        >>> import numpy as np
+        >>> report = retrieval_report(np.ones((20, 3)), np.ones((20, 3)), k=(1, 10))
+        >>> {name: round(value, 3) for name, value in report.chance.items()}
+        {'R@1': 0.05, 'R@10': 0.5, 'MedR': 10.5, 'MRR': 0.18}
+        >>> report["mean"]["MedR"].estimate
+        10.5
     """
 
     rows: Mapping[str, Mapping[str, Interval]]
