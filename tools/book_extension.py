@@ -14,7 +14,6 @@ import html
 import json
 import os
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ import nbformat
 from docutils import nodes
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
@@ -119,13 +117,13 @@ def execute_side_by_side(app: Sphinx, env: Any, docnames: list[str]) -> None:
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
     failures = []
-    for (path, notebook), (took, error) in zip(waiting, results, strict=True):
-        if error is not None:
-            failures.append(f"{path.name} failed:\n{error}")
+    for (path, notebook), result in zip(waiting, results, strict=True):
+        if result.err is not None:
+            failures.append(f"{path.name} failed:\n{result.err}")
             continue
-        LOGGER.info(f"{path.name}: {took:.0f} s")
+        LOGGER.info(f"{path.name}: {result.time:.0f} s")
         cache.cache_notebook_bundle(
-            CacheBundleIn(notebook, str(path), data={"execution_seconds": took}),
+            CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time}),
             check_validity=False,
             overwrite=True,
         )
@@ -133,23 +131,15 @@ def execute_side_by_side(app: Sphinx, env: Any, docnames: list[str]) -> None:
         raise ExtensionError("\n".join(failures))
 
 
-def execute(
-    notebook: nbformat.NotebookNode, folder: Path, timeout: int
-) -> tuple[float, CellExecutionError | None]:
-    """Execute a notebook in place; return the seconds it took, and what stopped it."""
-    resources = {"metadata": {"path": str(folder)}}
-    started = time.perf_counter()
-    error = None
+def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> ExecutionResult:
+    """Execute a notebook in place; what stopped it is in the result."""
     with tempfile.TemporaryDirectory() as sockets:
         config = Config()
         if os.name != "nt":  # sockets that are files: nothing listens on a port
             config.KernelManager = Config(transport="ipc", ip=f"{sockets}/kernel")
-        client = NotebookClient(notebook, timeout=timeout, resources=resources, config=config)
-        try:
-            client.execute()
-        except CellExecutionError as caught:
-            error = caught
-    return time.perf_counter() - started, error
+        return single_nb_execution(
+            notebook, cwd=str(folder), timeout=timeout, allow_errors=False, config=config
+        )
 
 
 def skip_inherited_plumbing(
@@ -205,28 +195,26 @@ def benchmark_html(record: dict[str, Any]) -> str:
     head = ("operation", "size", "ours", "peer", "its time", "ratio", "goal")
     rows = []
     for case in record["cases"]:
-        goal = "" if case.get("goal") is None else f"{case['goal']:g}×"
         first = (case["operation"], case["size"])
-        if "peak_mb" in case:
-            limit = f"limit {case['limit_mb']:.0f} MB"
-            rows.append((*first, f"{case['peak_mb']:.0f} MB", "", "", "", limit))
+        if case["kind"] == "memory":
+            limit = f"at most {case['limit_mb']:,.0f} MB"
+            rows.append((*first, f"{case['peak_mb']:,.0f} MB", "", "", "", limit))
             continue
-        for name, peer in case["peers"].items():
-            ratio = "" if peer.get("ratio") is None else f"{peer['ratio']:.1f}×"
-            times = (seconds(case["ours"]["median_s"]), name, seconds(peer["median_s"]))
-            rows.append((*first, *times, ratio, goal if name == case["best_peer"] else ""))
+        for peer in case["peers"]:
+            counts = peer["name"] == case["best_peer"] and case["goal"] is not None
+            times = (seconds(case["ours"]["median_s"]), peer["name"], seconds(peer["median_s"]))
+            goal = f"{case['goal']:g}×" if counts else ""
+            rows.append((*first, *times, f"{peer['ratio']:.1f}×", goal))
     machine = record["machine"]
     caption = (
-        f"{machine['processor']}, {machine['threads']} thread(s). Medians of interleaved runs; "
-        "the goal counts against the fastest peer."
+        f"{machine['cpu']}, {machine['threads']} thread(s), {machine['date']}. Medians of "
+        "interleaved runs; the goal counts against the fastest peer."
     )
     return html_table(head, rows, caption)
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float) -> str:
     """A time in the unit that suits it."""
-    if value is None:
-        return ""
     return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
