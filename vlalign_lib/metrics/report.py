@@ -95,7 +95,7 @@ class RetrievalReport:
 
     def _repr_html_(self) -> str:
         # No colours of its own: the page's theme, dark or light, decides.
-        right = 'style="text-align: right"'
+        right = 'style="text-align: right; padding-left: 0.9em; white-space: nowrap"'
         head = "".join(f'<th scope="col" {right}>{escape(name)}</th>' for name in self.chance)
         body = ""
         for direction, row in self.rows.items():

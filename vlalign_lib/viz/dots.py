@@ -14,7 +14,7 @@ from vlalign_lib.viz.style import canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STEP = 0.09  # how far neighbouring marks of one row are set apart, so that none hides another
+_STEP = 0.11  # how far neighbouring marks of one row are set apart, so that none hides another
 _PER_LINE = 3  # entries of the legend in a line: long names have to fit the column
 
 
@@ -66,7 +66,9 @@ def dot_rows(
         raise ValueError(f"rows: {len(names)} series, but there are {len(MARKERS)} marks")
     entries = len(names) + len(reference or {})
     lines = -(-entries // _PER_LINE)
-    figure, axes = canvas(height=height or 0.75 + 0.42 * len(rows) + 0.22 * lines)
+    figure, axes = canvas(
+        height=height or 0.75 + (0.52 if len(names) > 3 else 0.42) * len(rows) + 0.22 * lines
+    )
     for level, (row_name, row) in enumerate(rows.items()):
         single = [series for series in names if series in row and np.size(row[series]) == 1]
         for series, value in row.items():
