@@ -70,7 +70,7 @@ def test_docstring(part, name, thing):
 
 @pytest.mark.parametrize(("part", "name", "thing"), CALLABLES, ids=IDS)
 def test_type_hints(part, name, thing):
-    if is_error(thing):
+    if is_error(thing) or getattr(thing, "__init__", None) is object.__init__:
         return
     function = thing.__init__ if inspect.isclass(thing) else thing
     signature = inspect.signature(function)

@@ -38,6 +38,7 @@ def quiz(questions: str | Sequence[Question]) -> Markup:
         The last page of every chapter.
 
     Example:
+        >>> from vlalign_lib.course import Option, Question
         >>> quiz([Question("Which rank is best?", [
         ...     Option("1", "Nothing is placed before it.", right=True),
         ...     Option("0", "Ranks start at one here."),

@@ -25,7 +25,8 @@ def _fitting_tiers(budget: Budget, seconds: float, memory_mb: float) -> list[str
 def _fitting_cases() -> Sequence[Case]:
     small = Budget("ch99", {"cpu": TierCost(40, 500)})
     large = Budget(
-        "ch99", {"cpu": TierCost(40, 500), "colab": TierCost(900, 6000), "full": TierCost(7200, 500)}
+        "ch99",
+        {"cpu": TierCost(40, 500), "colab": TierCost(900, 6000), "full": TierCost(7200, 500)},
     )
     return [
         case(large, 3600, 8000, label="three tiers, an hour and 8,000 MiB"),
