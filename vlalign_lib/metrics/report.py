@@ -95,13 +95,13 @@ class RetrievalReport:
 
     def _repr_html_(self) -> str:
         # No colours of its own: the page's theme, dark or light, decides.
-        right = 'style="text-align: right; padding-left: 0.9em; white-space: nowrap"'
+        right = 'style="text-align: right; padding-left: 0.7em; white-space: nowrap"'
         head = "".join(f'<th scope="col" {right}>{escape(name)}</th>' for name in self.chance)
         body = ""
         for direction, row in self.rows.items():
             cells = "".join(
                 f"<td {right}>{interval.estimate:{_spec(name)}}<br>"
-                f"<small>{interval.low:{_spec(name)}} to {interval.high:{_spec(name)}}</small></td>"
+                f"<small>{interval.low:{_spec(name)}}–{interval.high:{_spec(name)}}</small></td>"
                 for name, interval in row.items()
             )
             body += f'<tr><th scope="row">{escape(direction)}</th>{cells}</tr>'

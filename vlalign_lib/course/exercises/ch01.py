@@ -82,12 +82,7 @@ def _average_precision(hits: Sequence[int], relevant: int) -> float:
 
 
 def _divided_by_hits(hits: Sequence[int], relevant: int) -> float:
-    return float((_precisions(hits) * hits).sum() / max(1, sum(hits)))
-
-
-def _divided_by_zero(hits: Sequence[int], relevant: int) -> float:
-    with np.errstate(invalid="ignore"):
-        return float((_precisions(hits) * hits).sum() / np.float64(sum(hits)))
+    return float((_precisions(hits) * hits).sum() / sum(hits))
 
 
 def _places_from_zero(hits: Sequence[int], relevant: int) -> float:
@@ -107,11 +102,10 @@ def _reciprocal_places(hits: Sequence[int], relevant: int) -> float:
 
 def _average_precision_cases() -> Sequence[Case]:
     return [
-        case([1, 1, 0, 0], 2, label="two relevant items, both in front"),
-        case([1, 0, 1, 0, 0], 2, label="two relevant items, one out of its place"),
-        case([0, 1, 0, 1], 5, label="a list cut after four places, five relevant items"),
-        case([0, 1, 0, 0, 1, 0], 3, label="a list cut after six places, one of three missed"),
-        case([0, 0, 0], 2, label="a list without a hit"),
+        case(np.array([1, 1, 0, 0]), 2, label="two relevant items, both in front"),
+        case(np.array([1, 0, 1, 0, 0]), 2, label="two relevant items, one out of its place"),
+        case(np.array([0, 1, 0, 1]), 5, label="a list cut after four places, five relevant items"),
+        case(np.array([0, 1, 0, 0, 1, 0]), 3, label="a cut list that misses one of three"),
     ]
 
 
@@ -300,6 +294,18 @@ EXERCISES = (
                 "equally likely.",
             ),
             Mistake(
+                "sorted the wrong way round",
+                lambda scores, k: _ties_by_position(-scores, k),
+                "`np.argsort` puts the smallest first, so these are the k worst answers. And "
+                "sorting breaks ties by position: counting is safer.",
+            ),
+            Mistake(
+                "the smaller scores counted",
+                lambda scores, k: _recall_at_k(-scores, k),
+                "A greater score is a better answer: count the scores that are greater than the "
+                "right one.",
+            ),
+            Mistake(
                 "the middle rank instead of the expected share",
                 _recall_of_middle_rank,
                 "The expected rank is compared with k, so a tie counts wholly or not at all. Its "
@@ -357,12 +363,6 @@ EXERCISES = (
                 _divided_by_hits,
                 "A relevant item that never turned up costs nothing then, and cutting the list "
                 "earlier can raise the number. Some papers do so; this book does not.",
-            ),
-            Mistake(
-                "divided by the hits, and by zero where there are none",
-                _divided_by_zero,
-                "Relevant items that never turned up cost nothing, and a list without a hit has "
-                "no value at all. Divide by the relevant items: such a list scores 0.",
             ),
             Mistake(
                 "precision averaged over all places",
@@ -481,6 +481,13 @@ EXERCISES = (
                 "lengths.",
             ),
             Mistake(
+                "another similarity: the bare product",
+                lambda images, texts, labels: _scored(
+                    images, texts, labels, similarity="dot", top_k=50, normalise="hits"
+                ),
+                "Cut-off and divisor are right. Paper B ranks by distance, not by the product.",
+            ),
+            Mistake(
                 "another divisor",
                 lambda images, texts, labels: _scored(
                     images, texts, labels, similarity="euclidean", top_k=50
@@ -496,11 +503,18 @@ EXERCISES = (
                 "The similarity is right. Paper B looks at the first page of results only.",
             ),
             Mistake(
-                "another cut-off",
+                "another cut-off, too late",
                 lambda images, texts, labels: _scored(
                     images, texts, labels, similarity="euclidean", top_k=100, normalise="hits"
                 ),
                 "Similarity and divisor are right. Paper B cuts the list earlier.",
+            ),
+            Mistake(
+                "another cut-off, too early",
+                lambda images, texts, labels: _scored(
+                    images, texts, labels, similarity="euclidean", top_k=10, normalise="hits"
+                ),
+                "Similarity and divisor are right. Paper B looks at more than the ten best.",
             ),
         ),
         praise="Three choices in half a sentence of small print, and the number is another one.",
