@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -42,21 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["table", "linear", "--format", "latex"])
         2
     """
+    from vlalign_lib.experiments import LedgerError, RunInProgress, SettingError
+
     parser = _parser()
     try:
         options = parser.parse_args(arguments)
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except SystemExit as stopped:  # argparse has printed why
         return stopped.code if isinstance(stopped.code, int) else EXIT_USAGE
     except KeyboardInterrupt:
         print("\nstopped; the same command continues where it was", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader, `head` say, has gone
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader, `head` say, has gone; so does what is left to print
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-    except (ValueError, OSError, RuntimeError) as error:
-        from vlalign_lib.experiments import RunInProgress, SettingError
-
+    except (SettingError, LedgerError, RunInProgress, OSError) as error:
         print(f"vlalign: {error}", file=sys.stderr)
         if isinstance(error, RunInProgress):
             return EXIT_BUSY

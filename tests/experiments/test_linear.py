@@ -187,6 +187,8 @@ def test_query_intervals_draw_pairs_as_a_whole():
     found = _linear._query_intervals(u, v, labels)
     scores = _linear._scores(u, v, labels)
     drawn = np.random.default_rng(0).integers(0, 80, size=(2000, 80))
+    assert len(found) == 9
+    assert all(e.mean == pytest.approx(scores[name], rel=1e-12) for name, e in found.items())
     per_query = {
         "i2t": _linear.average_precisions(u, v, labels, labels),
         "t2i": _linear.average_precisions(v, u, labels, labels),
@@ -194,7 +196,6 @@ def test_query_intervals_draw_pairs_as_a_whole():
     per_query["mean"] = (per_query["i2t"] + per_query["t2i"]) / 2
     for name, values in per_query.items():
         estimate = found[f"map_{name}"]
-        assert estimate.mean == pytest.approx(scores[f"map_{name}"], rel=1e-12)
         low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
         assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=0.1 * (high - low))
         assert "bootstrap over 80 queries" in estimate.interval
@@ -254,5 +255,5 @@ def test_seeds_cut_the_data_anew_and_official_takes_the_published_cut(monkeypatc
     official = EXPERIMENT.measure(case, "official")
     resplit = EXPERIMENT.measure(case, "4")
     assert asked == [None, 4]
-    assert set(official.estimates) == {"map_i2t", "map_t2i", "map_mean"}
+    assert {"map_i2t", "map_t2i", "map_mean"} < set(official.estimates)
     assert resplit.estimates == {}

@@ -17,7 +17,15 @@ OFFICIAL = "official"
 
 
 class SettingError(ValueError):
-    """A setting, tier or experiment that does not exist: the text suggests the nearest."""
+    """A setting, tier or experiment that does not exist: the text suggests the nearest.
+
+    Chapter:
+        00, where the command line is introduced.
+
+    Example:
+        >>> issubclass(SettingError, ValueError)
+        True
+    """
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,13 @@ class Case:
         version: the version that the method declares; raise it when the numbers change.
         config: everything that decides the numbers, as plain JSON values.
         official: whether the data set has an official split that is measured as well.
+
+    Chapter:
+        00, where the ledger is introduced.
+
+    Example:
+        >>> Case("wikipedia-cca", "cca", "wikipedia", "1", {}, official=True).parts(2)
+        ('official', '0', '1')
     """
 
     key: str
@@ -55,6 +70,13 @@ class Measurement:
         data_hashes: ``{array: SHA-256}`` of what was read.
         estimates: intervals that a single part has of its own (bootstrap over queries).
         details: chosen hyper-parameters, spectra: plain JSON values.
+
+    Chapter:
+        00, where the ledger is introduced.
+
+    Example:
+        >>> Measurement({"map_mean": 0.4}, {"images": "0" * 64}).details
+        {}
     """
 
     metrics: Mapping[str, float]
@@ -64,7 +86,20 @@ class Measurement:
 
 
 class Experiment(ABC):
-    """A named run: its settings for each tier, its cases, and how one of them is measured."""
+    """A named run: its settings for each tier, its cases, and how one of them is measured.
+
+    A new experiment is a subclass in a module of its own, with a line in ``EXPERIMENTS``. What
+    decides a number stands in its case's configuration, and a method whose numbers change under
+    an unchanged configuration declares a higher version.
+
+    Chapter:
+        00, where the three tiers are introduced.
+
+    Example:
+        >>> from vlalign_lib.experiments import EXPERIMENTS
+        >>> all(isinstance(one, Experiment) for one in EXPERIMENTS.values())
+        True
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -152,6 +187,13 @@ class Table:
         columns: the heading of each column.
         rows: one tuple of texts a row.
         notes: sentences below the table.
+
+    Chapter:
+        00, where the ledger is introduced.
+
+    Example:
+        >>> Table("Numbers", ("name", "value"), (("one", "1"),)).notes
+        ()
     """
 
     title: str

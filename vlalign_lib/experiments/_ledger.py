@@ -24,8 +24,10 @@ def results_dir() -> Path:
     """Return the folder that records are written to.
 
     The environment variable ``VLALIGN_RESULTS`` where it is set, else ``results/`` of the
-    checkout, else (library installed from a wheel) ``results/`` of the current folder. The
-    folder need not exist yet.
+    checkout, else (library installed from a wheel) ``results/`` of the current folder.
+
+    Returns:
+        The folder, which need not exist yet.
 
     Chapter:
         00, where the ledger is introduced.
@@ -46,6 +48,16 @@ def ledger_dirs() -> list[Path]:
 
     That is :func:`results_dir`, then the records that travel inside a wheel. Where both hold
     the same file, the first wins.
+
+    Returns:
+        The folders that exist.
+
+    Chapter:
+        00, where the ledger is introduced.
+
+    Example:
+        >>> all(folder.is_dir() for folder in ledger_dirs())
+        True
     """
     packaged = _PACKAGE / "_records"
     return [folder for folder in (results_dir(), packaged) if folder.is_dir()]

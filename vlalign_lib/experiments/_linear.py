@@ -183,18 +183,25 @@ def _scores(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, float]
 
 
 def _query_intervals(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Return bootstrap intervals over the test pairs, of the class mAP."""
-    i2t = np.asarray(average_precisions(u, v, labels, labels))
-    t2i = np.asarray(average_precisions(v, u, labels, labels))
+    """Return bootstrap intervals over the test pairs, of the class mAP by each protocol."""
+    zu, zv = _standardised(u), _standardised(v)
+    protocols: dict[str, tuple[Matrix, Matrix, dict[str, Any]]] = {
+        "map": (u, v, {}),
+        "map50_hits": (u, v, {"top_k": 50, "normalise": "hits"}),
+        "map_znorm": (zu, zv, {}),
+    }
     estimates = {}
-    # A pair is drawn as a whole: both its queries, or none.
-    for name, values in (("i2t", i2t), ("t2i", t2i), ("mean", (i2t + t2i) / 2)):
-        interval = bootstrap_interval(values, n_resamples=2000, seed=0)
-        estimates[f"map_{name}"] = Estimate(
-            float(values.mean()),
-            float(interval.low),
-            float(interval.high),
-            len(values),
-            f"percentile bootstrap over {len(values)} queries, 2000 resamples",
-        )
+    for protocol, (a, b, options) in protocols.items():
+        i2t = np.asarray(average_precisions(a, b, labels, labels, **options))
+        t2i = np.asarray(average_precisions(b, a, labels, labels, **options))
+        # A pair is drawn as a whole: both its queries, or none.
+        for name, values in (("i2t", i2t), ("t2i", t2i), ("mean", (i2t + t2i) / 2)):
+            interval = bootstrap_interval(values, n_resamples=2000, seed=0)
+            estimates[f"{protocol}_{name}"] = Estimate(
+                float(values.mean()),
+                float(interval.low),
+                float(interval.high),
+                len(values),
+                f"percentile bootstrap over {len(values)} queries, 2000 resamples",
+            )
     return estimates

@@ -9,7 +9,15 @@ from pathlib import Path
 
 
 class RunInProgress(RuntimeError):
-    """Another process is running the same experiment with the same cache folder."""
+    """Another process is running the same experiment with the same cache folder.
+
+    Chapter:
+        00, where the command line is introduced.
+
+    Example:
+        >>> issubclass(RunInProgress, RuntimeError)
+        True
+    """
 
 
 @contextmanager

@@ -17,7 +17,15 @@ SCHEMA = 1
 
 
 class LedgerError(ValueError):
-    """A record that cannot be read: the text names the file and the way out."""
+    """A record that cannot be read: the text names the file and the way out.
+
+    Chapter:
+        00, where the ledger is introduced.
+
+    Example:
+        >>> issubclass(LedgerError, ValueError)
+        True
+    """
 
 
 @dataclass(frozen=True)
@@ -297,6 +305,15 @@ def config_hash(config: Mapping[str, Any]) -> str:
     Args:
         config: plain JSON values; the order of the keys has no influence.
 
+    Returns:
+        Sixteen characters.
+
+    Raises:
+        ValueError: NaN, infinity, or something that JSON has no word for.
+
+    Chapter:
+        00, where the ledger is introduced.
+
     Example:
         >>> config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
         True
@@ -310,6 +327,12 @@ def array_hash(array: Any) -> str:
     Args:
         array: any numeric array; made contiguous and little-endian first, so that the
             digest does not depend on the layout in memory.
+
+    Returns:
+        Sixty-four hexadecimal digits.
+
+    Chapter:
+        00, where the ledger is introduced.
 
     Example:
         >>> array_hash(np.eye(2)) == array_hash(np.asfortranarray(np.eye(2)))
@@ -329,7 +352,7 @@ def _pretty(value: Any, indent: int = 0) -> str:
         items = [f"{inner}{json.dumps(k)}: {_pretty(v, indent + 1)}" for k, v in value.items()]
         if all(not isinstance(v, dict | list) for v in value.values()) and len(value) <= 5:
             flat = ", ".join(item.strip() for item in items)
-            if len(flat) <= 160:
+            if len(flat) <= 200:
                 return "{" + flat + "}"
         return "{\n" + ",\n".join(items) + f"\n{pad}}}"
     if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):

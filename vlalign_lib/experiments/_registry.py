@@ -19,8 +19,21 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
 def get_experiment(name: str) -> Experiment:
     """Return an experiment by its name.
 
+    Args:
+        name: ``"fusion"`` or ``"linear"``.
+
+    Returns:
+        The experiment.
+
     Raises:
         SettingError: no such experiment; the text suggests the nearest name.
+
+    Chapter:
+        00, where the command line is introduced.
+
+    Example:
+        >>> get_experiment("linear").chapter
+        '03'
     """
     return EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
 
@@ -30,6 +43,12 @@ def stale_reason(record: Record) -> str | None:
 
     Args:
         record: a record of the ledger.
+
+    Returns:
+        The end of a sentence that begins with the record's name.
+
+    Chapter:
+        00, where the ledger is introduced.
 
     Example:
         >>> stale_reason(Record.example())
@@ -66,6 +85,9 @@ def is_stale(record: Record) -> bool:
 
     Args:
         record: a record of the ledger.
+
+    Returns:
+        True where :func:`stale_reason` knows a reason.
 
     Chapter:
         00, where the ledger is introduced.

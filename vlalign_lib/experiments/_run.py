@@ -54,6 +54,13 @@ class RunReport:
         skipped: ``{key: why}`` of the cases that could not be run.
         measured: parts computed by this run.
         resumed: parts taken over from a run that was stopped.
+
+    Chapter:
+        00, where the three tiers are introduced.
+
+    Example:
+        >>> RunReport((), (), {}, measured=4, resumed=1).measured
+        4
     """
 
     records: tuple[Record, ...]
@@ -142,6 +149,7 @@ def _run(
     from vlalign_lib.data import DataUnavailable
 
     folders = [work / f"{key}-{_fingerprint(case)}" for case, key in plan]
+    code, packages = commit(), versions()
     todo = [(c, k, f, c.parts(seeds)) for (c, k), f in zip(plan, folders, strict=True)]
     resumed = sum(_read_part(f / f"{part}.json") is not None for _, _, f, ps in todo for part in ps)
     total = sum(len(parts) for *_, parts in todo)
@@ -171,7 +179,7 @@ def _run(
                 results[part] = found
             if key in skipped:
                 continue
-            record = _record(experiment, tier, case, key, seeds, changes, results)
+            record = _record(experiment, tier, case, key, seeds, changes, results, code, packages)
             records.append(record)
             paths.append(_file(record, ledger, experiment, changes, say))
     for folder in folders:
@@ -199,6 +207,8 @@ def _record(
     seeds: int,
     changes: Mapping[str, Any],
     results: Mapping[str, tuple[Measurement, Cost]],
+    code: str,
+    packages: Mapping[str, str],
 ) -> Record:
     """Merge the parts of a case into its record."""
     numbered = [results[str(seed)][0] for seed in range(seeds)]
@@ -234,8 +244,8 @@ def _record(
         details={part: dict(m.details) for part, (m, _) in results.items() if m.details},
         notes=experiment.notes(case),
         settings=json.loads(canonical_json(changes)),
-        commit=commit(),
-        versions=versions(),
+        commit=code,
+        versions=packages,
         device=device(),
         wall_time_s=round(sum(cost.wall_s for cost in costs), 3),
         peak_memory_mb=max(peaks) if peaks else None,

@@ -1,0 +1,123 @@
+"""The records that the repository holds: whole, recomputable, and what the book says of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vlalign_lib
+from vlalign_lib.experiments import (
+    EXPERIMENTS,
+    Estimate,
+    config_hash,
+    is_stale,
+    load_records,
+    paired_difference,
+)
+
+RESULTS = Path(vlalign_lib.__file__).parent.parent / "results"
+
+
+def committed(experiment):
+    return {r.key: r for r in load_records(experiment, folder=RESULTS) if r.tier == "cpu"}
+
+
+LINEAR, FUSION = committed("linear"), committed("fusion")
+EVERY = [*LINEAR.values(), *FUSION.values()]
+
+
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_every_case_of_the_cpu_tier_has_its_record(name):
+    experiment = EXPERIMENTS[name]
+    expected = {case.key for case in experiment.cases(experiment.settings("cpu"))}
+    assert set(committed(name)) == expected
+
+
+@pytest.mark.parametrize("record", EVERY, ids=lambda record: record.key)
+def test_a_committed_record_holds_together(record):
+    assert config_hash(record.config) == record.config_hash
+    assert record.seeds == tuple(range(5))
+    assert record.settings == {}
+    assert set(record.metrics) == set(record.per_seed)
+    for name, values in record.per_seed.items():
+        again = Estimate.from_values(values)
+        found = record.metrics[name]
+        assert (found.mean, found.low, found.high) == (again.mean, again.low, again.high)
+    assert set(map(str, record.seeds)) <= set(record.data_hashes)
+    tests = [record.data_hashes[str(seed)]["test"] for seed in record.seeds]
+    assert len(set(tests)) == 5  # every seed has a split of its own
+    assert re.fullmatch("[0-9a-f]{40}", record.commit)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record.date)
+    assert record.wall_time_s > 0
+    assert record.energy["joules"] > 0
+    assert "/" not in record.device
+
+
+@pytest.mark.parametrize("key", ["digits-cfa", "digits-cca", "digits-sm"])
+def test_the_ledger_can_be_made_again(key):
+    record, experiment = LINEAR[key], EXPERIMENTS["linear"]
+    if is_stale(record):
+        pytest.skip("the record is stale, which is no error")
+    case = next(c for c in experiment.cases(experiment.settings("cpu")) if c.key == key)
+    found = experiment.measure(case, "0")
+    assert found.data_hashes == record.data_hashes["0"]
+    assert found.metrics["map_mean"] == pytest.approx(record.per_seed["map_mean"][0], abs=2e-3)
+
+
+def test_cca_finds_glyphs_by_their_names():
+    metrics = LINEAR["glyphs-cca"].metrics
+    assert metrics["map_i2t"].mean >= 0.29
+    assert metrics["map_t2i"].mean >= 0.29
+    assert metrics["map_i2t"].mean > 1.5 * metrics["map_chance"].mean
+
+
+def test_wikipedia_lies_where_others_have_measured_it():
+    cca, scm = LINEAR["wikipedia-cca"], LINEAR["wikipedia-scm"]
+    for metrics in (cca.official, cca.metrics):
+        assert 0.213 <= metrics["map_mean"].mean <= 0.226
+    assert 0.246 <= scm.official["map_mean"].mean <= 0.264
+    assert scm.metrics["map_mean"].low <= 0.255 + 0.009
+    assert scm.metrics["map_mean"].high >= 0.255 - 0.009
+    assert paired_difference(scm, cca, "map_mean").low > 0
+    for record in (cca, scm):
+        assert record.official["map_mean"].n == 693
+        assert "bootstrap over 693 queries" in record.official["map_mean"].interval
+        assert "Student's t over 5 resplits" in record.metrics["map_mean"].interval
+        assert any("0.298/0.273" in note for note in record.notes)
+
+
+def test_kernels_and_labels_help_on_digits():
+    cca, kcca, sm = (LINEAR[f"digits-{m}"] for m in ("cca", "kcca", "sm"))
+    assert paired_difference(kcca, cca, "map_mean").low > 0.1
+    assert paired_difference(sm, kcca, "map_mean").low > 0.05
+
+
+def test_a_missing_half_breaks_early_fusion_below_the_single_view():
+    early, dropout, left = (FUSION[f"digits-{m}"] for m in ("early", "early-dropout", "left"))
+    assert early.metrics["accuracy_missing_0"].mean > 0.94
+    assert paired_difference(early, left, "accuracy_missing_100").high < -0.05
+    assert early.metrics["drop"].low > 0.2
+    assert paired_difference(dropout, early, "accuracy_missing_100").low > 0.05
+    assert 0.81 <= left.metrics["accuracy_missing_0"].mean <= 0.87
+
+
+def test_coordinated_and_decision_fusion_fall_back_on_the_single_view():
+    for method, control in (("decision", "left"), ("coordinated", "left-network")):
+        pair = FUSION[f"digits-{method}"], FUSION[f"digits-{control}"]
+        difference = paired_difference(*pair, "accuracy_missing_100")
+        assert abs(difference.mean) < 0.02
+        assert paired_difference(*pair, "accuracy_missing_0").low > 0.03
+
+
+def test_in_other_units_early_fusion_listens_to_one_half_only():
+    volts, raw = FUSION["digits-early-volts"], FUSION["digits-early-raw"]
+    assert paired_difference(raw, volts, "accuracy_missing_0").low > 0.05
+    assert abs(volts.metrics["drop"].mean) < 0.02
+    assert volts.metrics["accuracy_left_missing_100"].mean < 0.2
+
+
+def test_accuracy_falls_steadily_with_the_share_that_is_missing():
+    curve = FUSION["digits-early"].series("accuracy_missing_")
+    assert [share for share, _ in curve] == [*range(0, 101, 10)]
+    means = [estimate.mean for _, estimate in curve]
+    assert means == sorted(means, reverse=True)
