@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cross_decomposition import CCA as SklearnCCA
 
-from vlalign_lib.linear import CCA, canonical_correlations, correlation
+from vlalign_lib.linear import CCA, CFA, canonical_correlations, correlation
 from vlalign_lib.linear._canonical import _gram_view, canonical_pairs, linear_view, standardise
 
 
@@ -106,6 +106,18 @@ def test_constraints_hold(n, p, q, reg, paired_views):
     u, v = cca.embed_images(x), cca.embed_texts(y)
     cross = u.T @ v / (n - 1)
     np.testing.assert_allclose(cross, np.diag(cca.correlations_), atol=1e-8)
+
+
+@pytest.mark.parametrize(("n", "p", "q"), [(80, 9, 6), (30, 60, 40), (30, 60, 6)])
+def test_an_enormous_ridge_leaves_cfa(n, p, q, paired_views, same_up_to_sign):
+    x, y = paired_views(n, p, q)
+    cca, cfa = CCA(n_components=3, reg=1e9).fit(x, y), CFA(n_components=3).fit(x, y)
+    assert cca.correlations_.max() < 1e-6
+    for ours, limit in (
+        (cca.image_weights_, cfa.image_weights_),
+        (cca.text_weights_, cfa.text_weights_),
+    ):
+        assert same_up_to_sign(ours / np.linalg.norm(ours, axis=0), limit) < 1e-6
 
 
 def test_given_correlations_come_back(exact_views):
@@ -374,7 +386,7 @@ def test_pca_takes_a_number_a_share_or_a_pair(paired_views):
     )
 
 
-@pytest.mark.parametrize(("n", "p", "q", "reg"), [(900, 300, 280, 1e-2), (900, 300, 280, 1.0)])
+@pytest.mark.parametrize(("n", "p", "q", "reg"), [(900, 300, 280, 1e-4), (900, 300, 280, 1.0)])
 def test_mixed_precision_stays_within_its_word(n, p, q, reg, paired_views):
     x, y = paired_views(n, p, q, shared=12, noise=3.0)
     double = CCA(n_components=8, reg=reg).fit(x, y)
@@ -386,7 +398,7 @@ def test_mixed_precision_stays_within_its_word(n, p, q, reg, paired_views):
         (mixed.text_weights_, double.text_weights_),
     ):
         error = np.linalg.norm(ours - exact, axis=0) / np.linalg.norm(exact, axis=0)
-        assert (error < 1e-3).all()
+        assert (error < 5e-3).all()
     s = np.cov(zscore(x).T) + reg * np.eye(p)
     inner = mixed.image_weights_.T @ s @ mixed.image_weights_
     np.testing.assert_allclose(inner, np.eye(8), atol=1e-10)

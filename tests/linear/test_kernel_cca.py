@@ -92,6 +92,13 @@ def test_a_very_wide_rbf_is_the_linear_kernel(paired_views, same_up_to_sign):
     assert same_up_to_sign(wide.embed_images(x), linear.embed_images(x)) < 1e-3
 
 
+@pytest.mark.parametrize("landmarks", [None, 20])
+def test_a_kernel_too_wide_for_rounding_is_refused(landmarks, paired_views):
+    kcca = KernelCCA(3, gamma=1e-17, landmarks=landmarks, random_state=0)
+    with pytest.raises(ValueError, match=r"gamma=1e-17: so wide a kernel finds all items alike"):
+        kcca.fit(*paired_views(80, 6, 5))
+
+
 def test_a_very_narrow_rbf_remembers_pairs_and_knows_nothing_else(paired_views):
     x, y = paired_views(60, 6, 5)
     kcca = KernelCCA(3, gamma=1e4, reg=1e-3).fit(x[:50], y[:50])

@@ -39,13 +39,13 @@ def digits():
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-# Expected on 800 training pairs; a constant wrong by a few per cent shows.
+# On 800 training pairs; the spread over splits is about 0.01 (SCM 0.02).
 @pytest.mark.parametrize(
     ("method", "expected"),
-    [("CCA", 0.42), ("CFA", 0.42), ("KernelCCA", 0.65), ("SCM", 0.68), ("SM", 0.80)],
+    [("CCA", 0.417), ("CFA", 0.417), ("KernelCCA", 0.632), ("SCM", 0.672), ("SM", 0.803)],
 )
 def test_digits(method, expected, digits):
-    assert digits[method] == pytest.approx(expected, abs=0.03)
+    assert digits[method] == pytest.approx(expected, abs=0.015)
 
 
 def test_digits_order(digits):

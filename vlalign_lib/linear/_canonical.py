@@ -2,7 +2,7 @@
 
 Both methods ask for the leading singular triplets of the whitened cross product
 
-    M = W_xᵀ Z_xᵀ Z_y W_y,   W (ZᵀZ + cI) Wᵀ = I,
+    M = W_xᵀ Z_xᵀ Z_y W_y,   Wᵀ (ZᵀZ + cI) W = I,
 
 where Z holds a view in coordinates chosen to be cheap: its own columns where there are fewer
 columns than rows, the Cholesky factor of its Gram matrix where there are more (or where there

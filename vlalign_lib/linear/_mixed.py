@@ -10,9 +10,10 @@ from vlalign_lib.linear._canonical import Matrix, leading_svd
 
 Single = NDArray[np.float32]
 
-# Rounding in float32 times the condition number is the error of the directions; its square is
-# the error of the correlations once they are measured in float64.
-_MIN_RCOND = 3e-5
+# Rounding puts errors of about 1e-6 into directions of unit variance, and more the smaller the
+# smallest variance (ridge included) of any direction: this share of the mean bounds them by 0.5 %.
+# The errors of the correlations, once they are measured in float64, are those squared.
+_MIN_VARIANCE = 1e-3
 # Directions computed beyond those asked for, so that the last of these is as good as the first.
 _SPARE = 6
 
@@ -22,8 +23,8 @@ def mixed_pairs(x: Matrix, y: Matrix, reg: float, k: int) -> tuple[Matrix, Matri
 
     Directions come from float32; then the best combinations of them are found with the views
     themselves in float64, so that the constraints hold to float64 rounding and the errors of
-    the correlations are those of the directions squared. None where either view is too
-    ill-conditioned for that, or has as many columns as rows.
+    the correlations are those of the directions squared. None where either view has too little
+    variance in some direction for that, or as many columns as rows.
     """
     if max(x.shape[1], y.shape[1]) >= len(x) or k > min(x.shape[1], y.shape[1]):
         return None
@@ -44,13 +45,14 @@ def mixed_pairs(x: Matrix, y: Matrix, reg: float, k: int) -> tuple[Matrix, Matri
 def _root(z: Single, reg: float) -> Single | None:
     """Return the lower Cholesky factor of ZᵀZ + cI, None where float32 cannot be trusted."""
     scatter = z.T @ z
-    scatter.flat[:: len(scatter) + 1] += reg * float(np.trace(scatter)) / len(scatter)
+    mean = float(np.trace(scatter)) / len(scatter)
+    scatter.flat[:: len(scatter) + 1] += reg * mean
     norm = lapack.slange("1", scatter)
-    root, info = lapack.spotrf(scatter.T, lower=1, overwrite_a=1)
+    root, info = lapack.spotrf(scatter.T, lower=1, overwrite_a=1, clean=0)
     if info != 0:
         return None
-    rcond, _ = lapack.spocon(root, norm, uplo="L")
-    return root if rcond > _MIN_RCOND else None
+    rcond, _ = lapack.spocon(root, norm, uplo="L")  # rcond · norm: the smallest eigenvalue
+    return root if rcond * norm > _MIN_VARIANCE * mean else None
 
 
 def _whitened(z: Matrix, weights: NDArray[np.floating], reg: float) -> tuple[Matrix, Matrix]:

@@ -44,9 +44,9 @@ class CCA(LinearProjection):
             reduction; a pair ``(images, texts)`` to treat the views differently.
         precision: ``"double"`` computes in float64. ``"mixed"`` forms the large products in
             float32 and finishes in float64: about half the time where there are thousands of
-            pairs and columns, correlations within 1e-8, weights within 1e-3 of their norm
-            (closer where correlations are well apart); it returns to ``"double"`` by itself
-            where a view has more columns than pairs or is ill-conditioned.
+            pairs and columns, correlations within 1e-8, weights within 0.5 % of their norm. It
+            returns to ``"double"`` by itself where a view has as many columns as pairs, or
+            some direction with less than a thousandth of the mean variance, ridge included.
         random_state: Taken by every method; nothing here is random.
 
     Attributes:

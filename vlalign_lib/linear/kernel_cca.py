@@ -26,6 +26,8 @@ from vlalign_lib.linear.correlation import rank_report, warn_if_perfect
 
 # Test kernels are made this many rows at a time; the median heuristic looks at so many at most.
 _ROWS = 2000
+# A centred kernel whose mean diagonal is below this is rounding and nothing else.
+_FLAT = 1e-12
 
 
 class _KernelView:
@@ -38,18 +40,26 @@ class _KernelView:
         gamma: float | None,
         drawn: NDArray[np.intp] | None,
     ) -> None:
+        self.corner: Matrix | None
         self.gamma = None if kernel == "linear" else gamma or _typical_gamma(z)
         if drawn is None:
-            self.anchors = z
+            self.anchors, self.corner = z, None
             self.centred = gram(z, z, self.gamma)
             self.column_means = centre(self.centred)
-            self.corner = None
-            return
-        # Nyström: φ(z) = R⁻¹ k(landmarks, z) with R Rᵀ the landmarks' own kernel.
-        self.anchors, self.corner = _independent(z[drawn], self.gamma)
-        seen = gram(z, self.anchors, self.gamma)
-        self.column_means = seen.mean(axis=0)
-        self.centred = solve_triangular(self.corner, (seen - self.column_means).T, lower=True).T
+            spread = float(np.trace(self.centred))
+        else:
+            # Nyström: φ(z) = R⁻¹ k(landmarks, z) with R Rᵀ the landmarks' own kernel.
+            self.anchors, self.corner = _independent(z[drawn], self.gamma)
+            seen = gram(z, self.anchors, self.gamma)
+            self.column_means = seen.mean(axis=0)
+            features = solve_triangular(self.corner, (seen - self.column_means).T, lower=True)
+            self.centred = features.T
+            spread = float(np.vdot(self.centred, self.centred))
+        if spread < _FLAT * len(z):
+            raise ValueError(
+                f"gamma={gamma}: so wide a kernel finds all items alike; take a larger gamma, "
+                'None for the median heuristic, or kernel="linear"'
+            )
 
     def factorise(self, reg: float, eps: float, wanted: int | None) -> View:
         """Return the view ready for pairing, its ridge reg · tr(K)/n."""
