@@ -286,12 +286,13 @@ def markdown(rows: Sequence[Mapping[str, Any]], *, header: bool = True) -> str:
 
 @contextlib.contextmanager
 def limited_threads(threads: int) -> Iterator[None]:
-    """Hold BLAS, OpenMP, numba and torch to ``threads`` threads, children included."""
+    """Hold BLAS, OpenMP, numba and torch to ``threads`` threads."""
     import numba
     import threadpoolctl
     import torch
 
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    # For the processes of MemoryCase. NUMBA_NUM_THREADS must not change once numba is loaded.
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     os.environ.update(dict.fromkeys(names, str(threads)))
     torch.set_num_threads(threads)
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))

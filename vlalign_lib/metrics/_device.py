@@ -44,8 +44,7 @@ def _full_precision(device: torch.device) -> Iterator[None]:
 
 def _as_rows(values: Any, name: str, device: torch.device) -> torch.Tensor:
     if not is_tensor(values):
-        values = as_matrix(values, name)
-        values = values if values.flags.writeable else values.copy()  # torch would warn
+        values = np.array(as_matrix(values, name), order="C")  # torch wants it its own
     rows = torch.as_tensor(values, device=device).detach()
     if rows.ndim < 2 or rows.numel() == 0 or rows.is_complex() or not rows.isfinite().all():
         as_matrix(to_numpy(rows), name)  # raises, and says what is wrong
