@@ -195,7 +195,10 @@ def _dropout_fault(attempt: Callable[..., Any]) -> tuple[str, str] | None:
         return _named("views changed in place")
     new_x, new_y, has_x, has_y = (np.asarray(part) for part in out)
     calm = attempt(*given, p, np.random.default_rng(1), training=False)
-    if _not_four(calm, n) or not (
+    complaint = _not_four(calm, n)
+    if complaint:
+        return "form", f"With `training=False`: {complaint}"
+    if not (
         np.array_equal(calm[0], x) and np.array_equal(calm[1], y) and all(map(np.all, calm[2:]))
     ):
         return _named("dropping at test time")
