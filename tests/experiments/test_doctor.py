@@ -50,7 +50,7 @@ def test_versions_out_of_range_and_missing_packages_are_problems(monkeypatch):
 def test_a_folder_that_cannot_be_written_is_a_problem(variable, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(variable, str(tmp_path / "file"))
-    assert f"set {variable}" in texts(of("folders"), "problem")
+    assert f"name another one with {variable}" in texts(of("folders"), "problem")
 
 
 def test_a_full_disk_is_a_problem(monkeypatch):

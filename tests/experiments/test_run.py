@@ -1,6 +1,7 @@
 """Runs: killed and continued, two at once, the same numbers every time."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -307,8 +308,30 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(
     (own_folders / "file").write_text("")
     monkeypatch.setenv(variable, str(own_folders / "file" / "folder"))
     monkeypatch.setattr(run_module, "_measure", lambda *_: pytest.fail("computed"))
-    with pytest.raises(OSError, match=f"cannot write to .*{variable}"):
+    with pytest.raises(OSError, match=f"cannot write .*{variable}"):
         quick()
+
+
+def test_a_disk_that_fills_up_is_named_and_nothing_finished_is_lost(monkeypatch, own_folders):
+    write = run_module.write_text
+
+    def no_space(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_at_the_second_part(path, text, variable):
+        with monkeypatch.context() as patch:
+            if path.name == "1.json":
+                patch.setattr(Path, "write_text", no_space)
+            write(path, text, variable)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "write_text", full_at_the_second_part)
+        with pytest.raises(OSError, match=r"1\.json \(No space left.*VLALIGN_CACHE") as caught:
+            quick()
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in files_of(own_folders / "cache", "*.json*")] == ["0.json"]
+    report = quick()
+    assert (report.resumed, report.measured) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -125,8 +126,8 @@ def run(
         raise SettingError(f"seeds: expected a whole number of at least 1, got {count!r}")
     say = log or (lambda sentence: None)
     work, ledger = _work_dir(experiment), results_dir() / experiment
-    _check_writable(work, "VLALIGN_CACHE")
-    _check_writable(ledger, "VLALIGN_RESULTS")
+    check_writable(work, "VLALIGN_CACHE")
+    check_writable(ledger, "VLALIGN_RESULTS")
     with exclusive(work / "lock", f"the experiment {experiment}"):
         if fresh:
             for old in work.iterdir():
@@ -172,7 +173,7 @@ def _run(
                     except DataUnavailable as error:
                         skipped[key] = str(error)
                         break
-                    write_text(path, text)
+                    write_text(path, text, "VLALIGN_CACHE")
                     found = _parse_part(text)
                     measured += 1
                     bar.update(1)
@@ -277,16 +278,28 @@ def _file(
     ):
         say(f"{path} holds {len(there.seeds)} seeds of the same configuration: kept")
         return None
-    write_text(path, record.to_json())
+    write_text(path, record.to_json(), "VLALIGN_RESULTS")
     return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, its folder included."""
+def write_text(path: Path, text: str, variable: str) -> None:
+    """Write a file whole or not at all, its folder included.
+
+    Raises:
+        OSError: the file cannot be written; the text names it, and the variable that names
+            another folder.
+    """
     from vlalign_lib.data._cache import replacing
 
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write {path} ({error.strerror}); make room, make the folder writable, or "
+            f"name another one with {variable}",
+        ) from error
 
 
 def _work_dir(experiment: str) -> Path:
@@ -295,17 +308,15 @@ def _work_dir(experiment: str) -> Path:
     return cache_dir() / "runs" / experiment
 
 
-def _check_writable(folder: Path, variable: str) -> None:
-    probe = folder / ".write-test"
-    try:
-        write_text(probe, "")
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"cannot write to {folder} ({error.strerror}); make it writable, or name another "
-            f"folder with {variable}",
-        ) from None
+def check_writable(folder: Path, variable: str) -> None:
+    """Write a file of no bytes to a folder and delete it again.
+
+    Raises:
+        OSError: as :func:`write_text`.
+    """
+    probe = folder / f".write-test-{os.getpid()}"
+    write_text(probe, "", variable)
+    probe.unlink(missing_ok=True)
 
 
 def _fingerprint(case: Case) -> str:

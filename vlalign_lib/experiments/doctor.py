@@ -17,7 +17,7 @@ from vlalign_lib.experiments._environment import commit
 from vlalign_lib.experiments._ledger import checkout, ledger_dirs, results_dir
 from vlalign_lib.experiments._record import LedgerError, read_record
 from vlalign_lib.experiments._registry import EXPERIMENTS, stale_reason
-from vlalign_lib.experiments._run import write_text
+from vlalign_lib.experiments._run import check_writable
 
 State = Literal["ok", "warning", "problem"]
 _LEAST_FREE_MB = 500
@@ -119,12 +119,9 @@ def _folders() -> Iterator[Finding]:
         ("results", results_dir(), "VLALIGN_RESULTS"),
     ):
         try:
-            probe = folder / f".doctor-{os.getpid()}"
-            write_text(probe, "")
-            probe.unlink()
+            check_writable(folder, variable)
         except OSError as error:
-            text = f"{what}: cannot write to {folder} ({error.strerror}); set {variable}"
-            yield Finding("folders", "problem", text)
+            yield Finding("folders", "problem", f"{what}: {error.strerror}")
             continue
         free = shutil.disk_usage(folder).free // 2**20
         text = f"{what}: {folder}, {free:,} MiB free"
