@@ -1,7 +1,7 @@
 """What the book needs beyond Jupyter Book, as a Sphinx extension, so that the plain command
 `jupyter-book build book/` does everything:
 
-- MathJax is brought in once, so that pages need no network;
+- MathJax and the data sets are brought in once, so that pages need no network;
 - notebooks whose outputs are not cached are executed side by side, one process each, and
   the cache is emptied when the library, the ledger or the pinned packages have changed;
 - the directives ``ledger-table``, ``benchmark-table`` and ``measured-times`` show records.
@@ -30,11 +30,12 @@ from sphinx.util.docutils import SphinxDirective
 from traitlets.config import Config
 from vendor import CDN, ensure_mathjax
 
+from vlalign_lib.data import DATASETS, DataUnavailable, fetch
+
 ROOT = Path(__file__).resolve().parent.parent
 LOGGER = logging.getLogger(__name__)
 # what the outputs of a notebook depend on besides its own cells
 INPUTS = ("vlalign_lib/**/*", "results/**/*.json", "constraints.txt", "tools/book_extension.py")
-VARIABLES = ("VLALIGN_MIRROR", "VLALIGN_OFFLINE")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -59,14 +60,24 @@ def prepare_mathjax(app: Sphinx, config: Any) -> None:
 
 def fingerprint() -> str:
     """A hash of everything besides a notebook's own cells that its outputs depend on."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(bring_data()).encode())
     for pattern in INPUTS:
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    for name in VARIABLES:
-        digest.update(f"{name}={os.environ.get(name, '')}".encode())
     return digest.hexdigest()
+
+
+def bring_data() -> list[str]:
+    """Fetch what the chapters download, once and before they run; return what is there now."""
+    there = []
+    for name in DATASETS:
+        try:
+            fetch(name, progress=False)
+            there.append(name)
+        except DataUnavailable:
+            LOGGER.info(f"{name} cannot be had here: its chapters show recorded numbers instead")
+    return there
 
 
 def forget_outdated(
