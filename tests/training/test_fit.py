@@ -158,7 +158,7 @@ def scripted_fit(validation_losses, **changes):
     def loss(module, x):
         if module.training:
             return -module.value
-        return torch.tensor(validation_losses[round(float(module.value)) - 1])
+        return torch.tensor(validation_losses[round(module.value.item()) - 1])
 
     history = fit(
         model,
@@ -177,7 +177,7 @@ def test_patience_stops_and_the_best_weights_come_back():
     assert history.validation_loss == (5.0, 3.0, 4.0, 3.0, 3.5)
     assert history.stopped_early
     assert history.best_epoch == 2  # an equal loss is no improvement
-    assert float(model.value) == 2.0
+    assert model.value.item() == 2.0
     assert not model.training
 
 
@@ -185,7 +185,7 @@ def test_without_patience_every_epoch_runs_and_the_best_weights_come_back():
     model, history = scripted_fit([5.0, 3.0, 4.0, 1.0, 2.0])
     assert not history.stopped_early
     assert history.best_epoch == 4
-    assert float(model.value) == 4.0
+    assert model.value.item() == 4.0
 
 
 def test_without_validation_the_last_weights_stay():
@@ -197,7 +197,7 @@ def test_without_validation_the_last_weights_stay():
         quiet(epochs=3, batch_size=None),
         optimiser=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
     )
-    assert float(model.value) == 3.0
+    assert model.value.item() == 3.0
 
 
 def test_labels_stay_whole_numbers_and_read_only_arrays_are_left_alone():
