@@ -277,6 +277,20 @@ def test_nearly_singular_views_keep_their_digits(exact_views):
     np.testing.assert_allclose(found, [0.8, 0.3], atol=1e-5)
 
 
+@pytest.mark.parametrize(("n", "p"), [(80, 30), (30, 80)])
+def test_a_tiny_ridge_counts_where_variances_are_tiny_too(n, p, paired_views):
+    x, y = paired_views(n, p, 5)
+    u, s, vt = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    x = (u * np.geomspace(1, 1e-7, len(s))) @ vt  # variances down to 1e-14 of the largest
+    reg = 1e-10
+    cca = CCA(n_components=4, reg=reg).fit(x, y)
+    u, s, _ = np.linalg.svd(zscore(x), full_matrices=False)
+    shrunk = u * (s / np.sqrt(s**2 + reg * (s @ s) / p))
+    v, t, _ = np.linalg.svd(zscore(y), full_matrices=False)
+    m = shrunk.T @ (v * (t / np.sqrt(t**2 + reg * (t @ t) / 5)))
+    np.testing.assert_allclose(cca.correlations_, np.linalg.svd(m)[1][:4], atol=1e-7)
+
+
 def test_constant_columns_count_for_nothing(paired_views):
     x, y = paired_views(40, 3, 3)
     with_constant = np.insert(x, 1, 0.1, axis=1)
@@ -300,6 +314,15 @@ def test_more_components_than_directions_warns_and_keeps_what_there_is(paired_vi
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert CCA(n_components=None).fit(x, y).n_components_ == 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_makes_no_directions_when_dimensions_outnumber_pairs(dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(40, 4)) @ rng.normal(size=(4, 90))).astype(dtype)
+    y = rng.normal(size=(40, 70)).astype(dtype)
+    with pytest.warns(UserWarning, match="images vary in 4 independent directions"):
+        assert CCA(n_components=10).fit(x, y).n_components_ == 4
 
 
 def test_perfect_on_training_nothing_on_test():
@@ -406,8 +429,9 @@ def test_mixed_precision_stays_within_its_word(n, p, q, reg, paired_views):
 
 def test_mixed_precision_steps_back_where_it_cannot_be_trusted(paired_views):
     x, y = paired_views(300, 40, 30, shared=2, noise=1e-4)  # condition number about 1e9
-    narrow = paired_views(40, 60, 30)
-    for images, texts in ((x, y), narrow):
+    weak = paired_views(300, 40, 30, shared=2, noise=0.02)  # float32 factorises, with 1 % error
+    wide = paired_views(40, 60, 30)
+    for images, texts in ((x, y), weak, wide):
         double = CCA(n_components=2, reg=1e-6).fit(images, texts)
         mixed = CCA(n_components=2, reg=1e-6, precision="mixed").fit(images, texts)
         np.testing.assert_array_equal(mixed.image_weights_, double.image_weights_)

@@ -127,7 +127,6 @@ def kernel_view(gram: Matrix, reg: float, eps: float) -> View:
         return view
     values, vectors = np.linalg.eigh(gram)
     keep = values > values[-1] * n * eps
-    keep[0] = False  # centred: the constant is lost whatever rounding says
     values, vectors = values[keep], vectors[:, keep]
     return View(
         scores=vectors * np.sqrt(values),
