@@ -319,7 +319,7 @@ def test_more_components_than_directions_warns_and_keeps_what_there_is(paired_vi
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rounding_makes_no_directions_when_dimensions_outnumber_pairs(dtype):
     rng = np.random.default_rng(0)
-    x = (rng.normal(size=(40, 4)) @ rng.normal(size=(4, 90))).astype(dtype)
+    x = (rng.normal(size=(40, 4)) @ rng.normal(size=(4, 90)) + 10).astype(dtype)
     y = rng.normal(size=(40, 70)).astype(dtype)
     with pytest.warns(UserWarning, match="images vary in 4 independent directions"):
         assert CCA(n_components=10).fit(x, y).n_components_ == 4
