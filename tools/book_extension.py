@@ -4,13 +4,16 @@
 - MathJax and the data sets are brought in once, so that pages need no network;
 - notebooks whose outputs are not cached are executed side by side, one process each, and
   the cache is emptied when the library, the ledger or the pinned packages have changed;
-- the directives ``ledger-table``, ``benchmark-table`` and ``measured-times`` show records.
+- the directives ``ledger-table``, ``benchmark-table`` and ``measured-times`` show records, and
+  ``wall-of-glyphs`` draws the picture of the front page.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
+import io
 import json
 import os
 import tempfile
@@ -48,6 +51,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("benchmark-table", BenchmarkTable)
     app.add_directive("measured-times", MeasuredTimes)
+    app.add_directive("wall-of-glyphs", WallOfGlyphs)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
 
 
@@ -246,6 +250,32 @@ class MeasuredTimes(SphinxDirective):
                     (record["chapter"], tier, seconds(cost["seconds"]), size, slowest[0], where)
                 )
         return raw_html(html_table(head, rows, "One run each, from a cold start."))
+
+
+class WallOfGlyphs(SphinxDirective):
+    """The question of the book as a picture: characters, their names shuffled, two threads."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the characters whose names are listed, one a line."""
+        import matplotlib as mpl
+
+        from vlalign_lib import viz
+        from vlalign_lib.data import load_glyphs
+
+        glyphs = load_glyphs()
+        names = [line.strip() for line in self.content if line.strip()]
+        rows = [glyphs.captions.index(name) for name in names]
+        picture = io.BytesIO()
+        with mpl.rc_context(viz.style()):
+            viz.pairs_wall(glyphs.images[rows], names, threads=(0, 6)).savefig(picture)
+        uri = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
+        alt = (
+            f"{len(names)} characters on the left, {len(names)} names in another order on the "
+            f"right. Threads join two of them: {names[0]} and {names[6]}."
+        )
+        return [nodes.image(uri=uri, alt=alt, classes=["figure-card"])]
 
 
 def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]], caption: str) -> str:
