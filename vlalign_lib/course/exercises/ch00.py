@@ -37,11 +37,15 @@ def _fitting_cases() -> Sequence[Case]:
 
 
 def _mean_cases() -> Sequence[Case]:
-    return [case([3.0, 1.0, 2.0, 10.0]), case([5.0]), case([1.0, 1.0, 4.0])]
+    return [case([3.0, 1.0, 2.0, 10.0]), case([5.0]), case([1.0, 1.0, 5.0])]
 
 
 def _same(draw: Draw, first: int, second: int) -> bool:
     return bool(np.array_equal(np.asarray(draw(first)), np.asarray(draw(second))))
+
+
+def _draws_three(draw: Draw) -> bool:
+    return np.shape(draw(0)) == (3,) and bool(np.isfinite(np.asarray(draw(0), dtype=float)).all())
 
 
 def _judge_noise(draw: Draw) -> str | None:
@@ -52,7 +56,14 @@ def _judge_noise(draw: Draw) -> str | None:
         return "the numbers should be finite."
     if _same(draw, 0, 1):
         return "seed 0 and seed 1 give the same numbers."
-    return None if _same(draw, 7, 7) else "seed 7 gives other numbers the second time."
+    if not _same(draw, 7, 7):
+        return "seed 7 gives other numbers the second time."
+    draws = [np.asarray(draw(seed), dtype=float) for seed in range(6)]
+    if not any(np.ptp(drawn) for drawn in draws):
+        return "one number stands there three times: draw three."
+    if all(np.allclose(np.diff(drawn), np.diff(draws[0])) for drawn in draws):
+        return "the numbers of seed 1 are those of seed 0, moved: draw them with a generator."
+    return None
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -125,6 +136,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 lambda values: sum(values) / max(len(values) - 1, 1),
                 "One less belongs into a variance; a mean divides by the number itself.",
             ),
+            Mistake(
+                "rounded down",
+                lambda values: sum(values) // len(values),
+                "`//` drops what is after the point; a mean need not be whole. Divide with `/`.",
+            ),
         ),
     ),
     Exercise(
@@ -141,13 +157,13 @@ EXERCISES: tuple[Exercise, ...] = (
                 lambda seed: np.random.default_rng().normal(size=3),
                 "Called twice with one seed it gives different numbers: pass the seed on to the "
                 "generator.",
-                recognise=lambda draw: not _same(draw, 7, 7),
+                recognise=lambda draw: _draws_three(draw) and not _same(draw, 7, 7),
             ),
             Mistake(
                 "the seed is not used",
                 lambda seed: np.random.default_rng(0).normal(size=3),
                 "Every seed gives the same numbers: the generator is made with a fixed one.",
-                recognise=lambda draw: _same(draw, 0, 1) and np.shape(draw(0)) == (3,),
+                recognise=lambda draw: _draws_three(draw) and _same(draw, 0, 1),
             ),
         ),
     ),
@@ -171,6 +187,11 @@ EXERCISES: tuple[Exercise, ...] = (
                 "validation and test together",
                 997,
                 "Methods may look at the validation part, to choose settings.",
+            ),
+            Mistake(
+                "training and validation together",
+                1000,
+                "These two are what methods may look at. The question is what remains.",
             ),
         ),
     ),

@@ -60,6 +60,22 @@ def _recall_of_middle_rank(scores: NDArray[Any], k: int) -> float:
     return float((1 + greater + ties / 2 <= k).mean())
 
 
+def _own_score_as_tie(scores: NDArray[Any], k: int) -> float:
+    greater, ties = _counts(scores)
+    return float(np.clip((k - greater) / (ties + 2), 0, 1).mean())
+
+
+def _not_clipped(scores: NDArray[Any], k: int) -> float:
+    greater, ties = _counts(scores)
+    return float(((k - greater) / (ties + 1)).mean())
+
+
+def _own_scores_in_a_row(scores: NDArray[Any], k: int) -> float:
+    own = np.diag(scores)
+    greater, ties = (scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1
+    return float(np.clip((k - greater) / (ties + 1), 0, 1).mean())
+
+
 def _ties_in_favour(scores: NDArray[Any], k: int) -> float:
     return float((_counts(scores)[0] < k).mean())
 
@@ -170,6 +186,11 @@ def _paper_cases() -> Sequence[Case]:
     ]
 
 
+def _is_constant(attempt: Any) -> bool:
+    here, there = (attempt(*tried.args) for tried in _paper_cases())
+    return bool(here == there)
+
+
 # --- a space that knows classes and no partners ---------------------------------------------
 
 _LABELS = np.arange(120) % 4
@@ -184,7 +205,7 @@ def _check_class_space(attempt: Any) -> str | None:
     from vlalign_lib.metrics import recall_at_k
 
     answer = attempt(_LABELS.copy())
-    if not (isinstance(answer, tuple) and len(answer) == 2):
+    if not (isinstance(answer, (tuple, list)) and len(answer) == 2):
         return "Return two arrays, the pictures' points and the names' points."
     points, names = np.asarray(answer[0], dtype=float), np.asarray(answer[1], dtype=float)
     if points.ndim != 2 or points.shape != names.shape or len(points) != len(_LABELS):
@@ -250,6 +271,26 @@ EXERCISES = (
                 _over_both(lambda hits: _reciprocal_places(hits, sum(hits))),
                 "At the second hit there are two relevant items so far, at the third three: the "
                 "precision is hits so far over place, not one over place.",
+            ),
+            Mistake(
+                "the first query alone",
+                _by_hand(_FIRST),
+                "Right for the first query. The mean is taken over both.",
+            ),
+            Mistake(
+                "the second query alone",
+                _by_hand(_SECOND),
+                "Right for the second query. The mean is taken over both.",
+            ),
+            Mistake(
+                "rounded too far",
+                round(_over_both(_by_hand), 2),
+                "As far as it goes, this is right. Give three decimals.",
+            ),
+            Mistake(
+                "percent instead of a share",
+                100 * _over_both(_by_hand),
+                "The sums are right; write the mean as a number between zero and one.",
             ),
         ),
         praise="Every query has one vote, and within a query every relevant item has one.",
@@ -329,6 +370,23 @@ EXERCISES = (
                 "queries. A query is a row: compare along axis 1.",
             ),
             Mistake(
+                "the right scores laid out as a row",
+                _own_scores_in_a_row,
+                "`np.diag(scores)` is a row, so each score is compared with the right one of its "
+                "column. Make it a column: `np.diag(scores)[:, None]`.",
+            ),
+            Mistake(
+                "the right answer counted as its own tie",
+                _own_score_as_tie,
+                "The right answer equals its own score. Only the others are ties: take one away.",
+            ),
+            Mistake(
+                "not clipped",
+                _not_clipped,
+                "(k - g) / (t + 1) can fall below 0 and rise above 1. A share of places lies "
+                "between: clip it for each query before you average.",
+            ),
+            Mistake(
                 "a count instead of a share",
                 lambda scores, k: _recall_at_k(scores, k) * len(scores),
                 "This is how many queries are answered; divide by their number.",
@@ -396,6 +454,17 @@ EXERCISES = (
                 _reciprocal_places,
                 "Precision is hits so far over place; at the second hit the numerator is two.",
             ),
+            Mistake(
+                "divided by the length of the list",
+                lambda hits, relevant: float((_precisions(hits) * hits).mean()),
+                "The sum is right. It has as many terms as there are hits, not places: divide by "
+                "the relevant items.",
+            ),
+            Mistake(
+                "not divided",
+                lambda hits, relevant: float((_precisions(hits) * hits).sum()),
+                "This is the sum of the precisions; a mean divides it.",
+            ),
         ),
         praise="The sum is easy; the divisor is what papers differ in.",
     ),
@@ -446,6 +515,19 @@ EXERCISES = (
                 lambda k, gallery, relevant: comb(relevant, k) / comb(gallery, k),
                 "That is the chance that every one of the first k is right. One is enough.",
             ),
+            Mistake(
+                "probabilities added up and cut off at 1",
+                lambda k, gallery, relevant: min(1.0, k * relevant / gallery),
+                "Cutting off at 1 hides what is wrong with adding: lists with two right answers "
+                "are counted twice. Ask how probable it is that there is none.",
+            ),
+            Mistake(
+                "exactly one right answer",
+                lambda k, gallery, relevant: (
+                    relevant * comb(gallery - relevant, k - 1) / comb(gallery, k)
+                ),
+                "That is the chance of exactly one right answer. Two or more also count.",
+            ),
         ),
         praise="Now you can say what a number like R@10 is worth before you see the method.",
     ),
@@ -460,7 +542,7 @@ EXERCISES = (
             "Call `mean_average_precision` on the digits with every combination of "
             "`similarity`, `top_k` and `normalise`, and look for the number of paper B.",
             "Paper B's number is much larger than paper A's, and cutting the list is not enough "
-            "for that: with the usual divisor a cut makes it smaller. Which divisor forgives "
+            "for that: divided by relevant items, CCA's number fell. Which divisor forgives "
             "what was not found?",
             "Try `normalise='hits'` with round cut-offs, 10, 50 and 100, in both similarities.",
         ),
@@ -470,7 +552,8 @@ EXERCISES = (
             Mistake(
                 "the protocol of paper A",
                 _scored,
-                "Cosine, the whole list, divided by the relevant items: that is paper A.",
+                "Cosine over the whole list is paper A. With nothing cut off, both divisors are "
+                "the same.",
             ),
             Mistake(
                 "another similarity",
@@ -501,6 +584,25 @@ EXERCISES = (
                     images, texts, labels, similarity="euclidean"
                 ),
                 "The similarity is right. Paper B looks at the first page of results only.",
+            ),
+            Mistake(
+                "the other direction",
+                lambda images, texts, labels: _paper_b(texts, images, labels),
+                "The protocol is right. Here the pictures search: they come first.",
+            ),
+            Mistake(
+                "both directions",
+                lambda images, texts, labels: (
+                    (_paper_b(images, texts, labels) + _paper_b(texts, images, labels)) / 2
+                ),
+                "The protocol is right. Here only the pictures search; no mean is taken.",
+            ),
+            Mistake(
+                "the printed number itself",
+                lambda images, texts, labels: printed_numbers()["paper B"],
+                "The check brings a space of its own, so the number cannot be written down: "
+                "compute it from the arguments.",
+                recognise=_is_constant,
             ),
             Mistake(
                 "another cut-off, too late",

@@ -49,7 +49,8 @@ QUESTIONS = (
             ),
             Option(
                 "When it is divided by the relevant items of the gallery.",
-                "The late hits go and the divisor stays: it can only fall.",
+                "The late hits go and the divisor stays: it can only fall. (Where the divisor is "
+                "50 at most, as in exercise 3, it may rise as well.)",
             ),
             Option("Never.", "It depends on the divisor; look at the six protocols once more."),
         ),
