@@ -195,6 +195,7 @@ def leading_svd(matrix: Matrix, k: int) -> tuple[Matrix, Matrix, Matrix]:
     _, v = eigh(
         matrix.T @ matrix,
         subset_by_index=[small - k, small - 1],
+        lower=False,  # the faster half
         overwrite_a=True,
         check_finite=False,
     )

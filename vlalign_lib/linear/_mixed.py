@@ -35,31 +35,32 @@ def mixed_pairs(x: Matrix, y: Matrix, reg: float, k: int) -> tuple[Matrix, Matri
     cross = blas.strsm(1.0, roots[0], (y32.T @ x32).T, lower=1, overwrite_b=1)
     cross = blas.strsm(1.0, roots[1], cross, side=1, lower=1, trans_a=1, overwrite_b=1)
     u, _, v = leading_svd(cross, min(k + _SPARE, *cross.shape))
-    a, variates_x = _whitened(x, solve_triangular(roots[0], u, trans="T", lower=True), reg)
-    b, variates_y = _whitened(y, solve_triangular(roots[1], v, trans="T", lower=True), reg)
-    u, rho, vt = np.linalg.svd(variates_x.T @ variates_y)
+    a = solve_triangular(roots[0], u, trans="T", lower=True).astype(np.float64)
+    b = solve_triangular(roots[1], v, trans="T", lower=True).astype(np.float64)
+    xa, yb = x @ a, y @ b
+    left, right = _exact_root(x, a, xa, reg), _exact_root(y, b, yb, reg)
+    cross = solve_triangular(left, xa.T @ yb, lower=True)
+    u, rho, vt = np.linalg.svd(solve_triangular(right, cross.T, lower=True).T)
+    a = a @ solve_triangular(left, u[:, :k], trans="T", lower=True)
+    b = b @ solve_triangular(right, vt[:k].T, trans="T", lower=True)
     size = np.sqrt(len(x) - 1)
-    return size * a @ u[:, :k], size * b @ vt[:k].T, np.clip(rho[:k], 0.0, 1.0)
+    return size * a, size * b, np.clip(rho[:k], 0.0, 1.0)
 
 
 def _root(z: Single, reg: float) -> Single | None:
     """Return the lower Cholesky factor of ZᵀZ + cI, None where float32 cannot be trusted."""
-    scatter = z.T @ z
+    scatter = blas.ssyrk(1.0, z.T, lower=1)
     mean = float(np.trace(scatter)) / len(scatter)
-    scatter.flat[:: len(scatter) + 1] += reg * mean
-    norm = lapack.slange("1", scatter)
-    root, info = lapack.spotrf(scatter.T, lower=1, overwrite_a=1, clean=0)
+    scatter[np.diag_indices_from(scatter)] += reg * mean
+    root, info = lapack.spotrf(scatter, lower=1, overwrite_a=1, clean=0)
     if info != 0:
         return None
-    rcond, _ = lapack.spocon(root, norm, uplo="L")  # rcond · norm: the smallest eigenvalue
-    return root if rcond * norm > _MIN_VARIANCE * mean else None
+    smallest, _ = lapack.spocon(root, 1.0, uplo="L")  # 1/‖(ZᵀZ + cI)⁻¹‖, the least eigenvalue
+    return root if smallest > _MIN_VARIANCE * mean else None
 
 
-def _whitened(z: Matrix, weights: NDArray[np.floating], reg: float) -> tuple[Matrix, Matrix]:
-    """Return the weights recombined so that aᵀ(ZᵀZ + cI)a = I exactly, and Z @ a."""
-    a = weights.astype(np.float64)
-    variates = z @ a
+def _exact_root(z: Matrix, a: Matrix, za: Matrix, reg: float) -> Matrix:
+    """Return the lower Cholesky factor of aᵀ(ZᵀZ + cI)a."""
     ridge = reg * float(np.vdot(z, z)) / z.shape[1]
-    root = np.linalg.cholesky(variates.T @ variates + ridge * (a.T @ a))
-    a, variates = (solve_triangular(root, m.T, lower=True).T for m in (a, variates))
-    return a, variates
+    root: Matrix = np.linalg.cholesky(za.T @ za + ridge * (a.T @ a))
+    return root
