@@ -2,10 +2,56 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def is_tensor(values: Any) -> bool:
+    """Tell torch tensors without importing torch: nobody can hold one who has not done so."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
+def as_array(values: Any, name: str) -> NDArray[Any]:
+    """Return ``values`` as an array: lists, arrays, tensors wherever they lie.
+
+    A tensor is detached from its gradient and shared where it lies in main memory; half
+    precision becomes float32.
+
+    Raises:
+        ValueError: rows of unequal length, a sparse matrix, masked values, a tensor without data.
+    """
+    if is_tensor(values):
+        return _from_tensor(values, name)
+    if hasattr(values, "toarray"):
+        raise ValueError(f"{name}: expected a dense array, got a sparse one; use {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name}: {np.ma.count_masked(values)} values are masked, and a mask is not read here; "
+            "leave such rows out, or fill them with .filled(…)"
+        )
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: the rows make no array, since they differ in length or shape; each item "
+            "needs the same number of values"
+        ) from error
+
+
+def _from_tensor(tensor: Any, name: str) -> NDArray[Any]:
+    if tensor.is_meta:
+        raise ValueError(f"{name}: is a tensor on the meta device, which has no values")
+    if tensor.layout != sys.modules["torch"].strided:
+        raise ValueError(f"{name}: expected a dense tensor, got a sparse one; use .to_dense()")
+    tensor = tensor.detach()
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.cpu().resolve_conj().resolve_neg().numpy()
+    return array
 
 
 def as_matrix(values: Any, name: str, *, min_rows: int = 1) -> NDArray[np.floating]:
@@ -17,10 +63,8 @@ def as_matrix(values: Any, name: str, *, min_rows: int = 1) -> NDArray[np.floati
     Raises:
         ValueError: not numbers, no second axis, too few rows, no columns, NaN or infinity.
     """
-    array = np.asarray(values)
-    if array.dtype == object or not (
-        np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_
-    ):
+    array = as_array(values, name)
+    if array.dtype.kind not in "fiubc":
         raise ValueError(
             f"{name}: expected numbers, got {array.dtype}; turn words into vectors first "
             "(load_glyphs does it with TF-IDF)"
@@ -65,11 +109,33 @@ def as_labels(labels: Any, n: int, name: str = "labels") -> NDArray[np.int64]:
     """
     if labels is None:
         raise ValueError(f"{name}: needed here, got None; pass one class index an item")
-    array = np.asarray(labels)
+    array = as_array(labels, name)
     if array.shape != (n,):
         raise ValueError(f"{name}: expected shape ({n},), one an item, got {array.shape}")
     if array.dtype.kind not in "iub":
         whole = array.dtype.kind == "f" and np.isfinite(array).all() and (array % 1 == 0).all()
         if not whole:
             raise ValueError(f"{name}: expected whole numbers, got {array.dtype}")
+    largest = float(np.abs(array.astype(np.float64)).max()) if array.size else 0.0
+    if largest >= 2.0**63:
+        raise ValueError(
+            f"{name}: expected class indices, got numbers up to {largest:.3g}, beyond "
+            "any whole number of 64 bits"
+        )
     return array.astype(np.int64)
+
+
+def is_one_of(value: Any, choices: tuple[str, ...]) -> bool:
+    """Tell whether ``value`` is one of the words; anything else, arrays included, is not."""
+    return isinstance(value, str) and value in choices
+
+
+def as_seed(seed: Any, name: str = "seed") -> int:
+    """Return ``seed`` as an int.
+
+    Raises:
+        ValueError: not a whole number, or below 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"{name}: expected a whole number of at least 0, got {seed!r}")
+    return int(seed)

@@ -604,10 +604,11 @@ class TestInput:
             ({"similarity": lambda q, g: np.full((4, 4), np.nan)}, "scores hold NaN or infinity"),
             ({"similarity": lambda q, g: np.full((4, 4), -np.inf)}, "scores hold NaN or infinity"),
             ({"similarity": lambda q, g: np.full((4, 4), "x")}, "scores: expected real numbers"),
-            (
-                {"queries": [[1e200, 0.0]] * 4, "gallery": [[1e200, 0.0]] * 4, "similarity": "dot"},
-                "scores would overflow float64",
-            ),
+            ({"similarity": np.ones(2)}, "similarity: expected one of 'cosine'"),
+            ({"normalise": np.ones(2)}, "normalise: expected 'relevant'"),
+            ({"query_labels": [0, 0, 1, 1e30]}, "query_labels: .* beyond any whole number"),
+            ({"gallery_labels": np.full(4, 2**63, np.uint64)}, "beyond any whole number"),
+            ({"gallery_labels": [[0], [0, 1]]}, "gallery_labels: the rows make no array"),
         ],
     )
     def test_errors_teach(self, change, message):

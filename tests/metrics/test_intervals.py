@@ -104,6 +104,17 @@ def test_truth_values_count_as_numbers():
         ([1.0, 2.0], {"level": 95}, "level: expected a share"),
         ([1.0, 2.0], {"n_resamples": 10}, "n_resamples: expected at least 100"),
         ([1.0, 2.0], {"statistic": "mode"}, "statistic: expected 'mean', 'median'"),
+        ([1.0, 2.0], {"statistic": np.ones(2)}, "statistic: expected 'mean', 'median'"),
+        ([1.0, 2.0], {"statistic": lambda sample: sample}, "statistic: expected one finite number"),
+        ([1.0, 2.0], {"statistic": lambda sample: np.nan}, "statistic: expected one finite number"),
+        ([1.0, 2.0], {"level": None}, "level: expected a share"),
+        ([1.0, 2.0], {"level": np.ones(2)}, "level: expected a share"),
+        ([1.0, 2.0], {"n_resamples": 200.0}, "n_resamples: .* a whole number"),
+        ([1.0, 2.0], {"n_resamples": 10**9}, "n_resamples: .* at most 1,000,000"),
+        ([1.0, 2.0], {"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ([1.0, 2.0], {"seed": "a"}, "seed: expected a whole number"),
+        ([1.0, 2.0], {"seed": np.ones((2, 2))}, "seed: expected a whole number"),
+        ([[1.0], [1.0, 2.0]], {}, "values: the rows make no array"),
     ],
 )
 def test_errors_teach(values, options, message):

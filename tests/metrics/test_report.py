@@ -177,6 +177,12 @@ def test_goes_into_json():
     assert back["pairs"] == 30
 
 
+def test_a_list_length_counts_once():
+    views = two_views(30)
+    twice = retrieval_report(*views, k=(5, 1, 5), n_resamples=100)
+    assert twice.to_dict() == retrieval_report(*views, k=(5, 1), n_resamples=100).to_dict()
+
+
 def test_cannot_be_changed():
     images, texts, _ = two_views(20)
     report = retrieval_report(images, texts)

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_labels
+from vlalign_lib._validate import as_array, as_labels, is_tensor
 
 if TYPE_CHECKING:
     import torch
-
-
-def is_tensor(values: Any) -> bool:
-    """Tell torch tensors without importing torch: nobody can hold one who has not done so."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(values, torch.Tensor)
-
-
-def to_numpy(values: Any) -> Any:
-    """Return a tensor as an array, shared where it lies in main memory; leave the rest alone."""
-    if not is_tensor(values):
-        return values
-    values = values.detach()
-    if values.is_floating_point() and values.element_size() < 4:
-        values = values.float()
-    return values.cpu().numpy()
 
 
 def cuda_device(*arrays: Any) -> torch.device | None:
@@ -55,7 +39,7 @@ def like(reference: Any, values: NDArray[np.float64]) -> Any:
 
 def as_items(values: Any, name: str) -> Any:
     """Return ``values`` as something with a shape and at least one row."""
-    values = values if hasattr(values, "shape") else np.asarray(values)
+    values = values if hasattr(values, "shape") else as_array(values, name)
     if len(values.shape) == 0 or values.shape[0] == 0:
         raise ValueError(
             f"{name}: expected at least one row, one row an item, got shape {tuple(values.shape)}"
@@ -70,7 +54,7 @@ def count_items(values: Any, name: str) -> int:
 
 def as_class_labels(labels: Any, n: int, name: str) -> NDArray[np.int64]:
     """Return class indices (n,); an item without a class (−1) is the caller's to leave out."""
-    array = as_labels(to_numpy(labels), n, name)
+    array = as_labels(labels, n, name)
     if (array < 0).any():
         count = int((array < 0).sum())
         raise ValueError(
@@ -92,3 +76,9 @@ def as_cutoff(k: Any, gallery: int, name: str) -> int:
             f"use {name} <= {gallery} or a larger gallery"
         )
     return int(k)
+
+
+def as_cutoffs(k: Any, gallery: int) -> list[int]:
+    """Return one or several ``k`` as integers, each once, in their order."""
+    several = isinstance(k, Iterable) and getattr(k, "ndim", 1) > 0
+    return list(dict.fromkeys(as_cutoff(each, gallery, "k") for each in (k if several else [k])))

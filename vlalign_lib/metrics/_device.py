@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_matrix
+from vlalign_lib._validate import as_matrix, is_tensor
 from vlalign_lib.metrics import _kernels
-from vlalign_lib.metrics._arrays import is_tensor, to_numpy
 from vlalign_lib.metrics._similarity import (
     NOT_FINITE,
     Similarity,
@@ -47,7 +46,7 @@ def _as_rows(values: Any, name: str, device: torch.device) -> torch.Tensor:
         values = np.array(as_matrix(values, name), order="C")  # torch wants it its own
     rows = torch.as_tensor(values, device=device).detach()
     if rows.ndim < 2 or rows.numel() == 0 or rows.is_complex() or not rows.isfinite().all():
-        as_matrix(to_numpy(rows), name)  # raises, and says what is wrong
+        as_matrix(rows, name)  # raises, and says what is wrong
     rows = rows.flatten(1)
     if not rows.is_floating_point():
         return rows.double()

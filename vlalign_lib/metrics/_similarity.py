@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_matrix
-from vlalign_lib.metrics._arrays import as_items, to_numpy
+from vlalign_lib._validate import as_array, as_matrix, is_one_of
+from vlalign_lib.metrics._arrays import as_items
 
 Similarity = str | Callable[[Any, Any], Any]
 SIMILARITIES = ("cosine", "dot", "euclidean")
 NOT_FINITE = (
     "scores hold NaN or infinity; an item that must not be found is better left out of the gallery"
 )
+ORDINARY = 20  # products of numbers between 2⁻²⁰ and 2²⁰ neither overflow nor vanish in float32
 BLOCK_BYTES = 4 * 2**20  # a block of scores stays in the cache between its making and its use
 
 
@@ -35,7 +37,7 @@ class Prepared:
 
 def check_similarity(similarity: Any) -> None:
     """Raise a ValueError unless ``similarity`` is a known name or can be called."""
-    if not callable(similarity) and similarity not in SIMILARITIES:
+    if not callable(similarity) and not is_one_of(similarity, SIMILARITIES):
         raise ValueError(
             f"similarity: expected one of {', '.join(map(repr, SIMILARITIES))} or a function of "
             f"(queries_block, gallery) that returns scores, higher for better; got {similarity!r}"
@@ -47,8 +49,8 @@ def as_pair(queries: Any, gallery: Any, similarity: Similarity) -> tuple[Any, An
     check_similarity(similarity)
     if callable(similarity):
         return as_items(queries, "queries"), as_items(gallery, "gallery")
-    q = as_matrix(to_numpy(queries), "queries")
-    g = as_matrix(to_numpy(gallery), "gallery")
+    q = as_matrix(queries, "queries")
+    g = as_matrix(gallery, "gallery")
     check_widths(q.shape[1], g.shape[1])
     dtype = np.result_type(q, g)
     return q.astype(dtype, copy=False), g.astype(dtype, copy=False)
@@ -75,7 +77,10 @@ def prepare(queries: Any, gallery: Any, similarity: str, xp: Any) -> Prepared:
         q, g = _unit_rows(queries, xp), _unit_rows(gallery, xp)
         reach = xp.ones_like(q[:, 0])
     else:
-        q, g = queries, gallery
+        sizes_of = _exponent(queries, xp), _exponent(gallery, xp)
+        if similarity == "euclidean":
+            sizes_of = (max(sizes_of),) * 2
+        q, g = _shrink(queries, sizes_of[0]), _shrink(gallery, sizes_of[1])
         if similarity == "euclidean":
             # −‖q − g‖²/2 up to a constant of the query: a difference of large numbers, so in
             # float64 and around the gallery's mean.
@@ -84,12 +89,6 @@ def prepare(queries: Any, gallery: Any, similarity: str, xp: Any) -> Prepared:
             centre = g.mean(0)
             q, g = q - centre, g - centre
         lengths, sizes = _lengths(q, xp), _lengths(g, xp)
-        largest = float(lengths.max()) + float(sizes.max())
-        if not largest**2 < float(xp.finfo(q.dtype).max) / 8:
-            raise ValueError(
-                f"the longest vector has length {largest:.3g}: scores would overflow {q.dtype}; "
-                "scale the vectors down or use similarity='cosine'"
-            )
         middle = xp.quantile(sizes, 0.5)
         reach = lengths * middle
         if similarity == "euclidean":
@@ -105,6 +104,20 @@ def _unit_rows(rows: Any, xp: Any) -> Any:
     rows = rows / xp.where(largest > 0, largest, xp.ones_like(largest))[:, None]
     lengths = xp.sqrt(xp.einsum("ij,ij->i", rows, rows))
     return rows / xp.where(lengths > 0, lengths, xp.ones_like(lengths))[:, None]
+
+
+def _exponent(rows: Any, xp: Any) -> int:
+    """Return e with the largest number about 2ᵉ, and 0 where that is no extreme size."""
+    exponent = math.frexp(float(xp.amax(xp.abs(rows))))[1]
+    return exponent if abs(exponent) > ORDINARY else 0
+
+
+def _shrink(rows: Any, exponent: int) -> Any:
+    """Divide by 2ᵉ, in two steps since 2ᵉ itself may overflow: the order of scores stays."""
+    if exponent == 0:
+        return rows
+    half = exponent // 2
+    return rows * 2.0**-half * 2.0 ** (half - exponent)
 
 
 def _lengths(rows: Any, xp: Any) -> Any:
@@ -170,7 +183,7 @@ def as_scores(scores: Any, shape: tuple[int, int] | None = None) -> NDArray[np.f
     Raises:
         ValueError: not two axes or not the shape asked for, or not real numbers.
     """
-    array = np.asarray(to_numpy(scores))
+    array = as_array(scores, "scores")
     if shape is not None and array.shape != shape:
         raise ValueError(
             f"similarity returned shape {array.shape} for {shape[0]} queries and a gallery of "

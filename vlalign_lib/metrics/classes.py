@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._validate import is_one_of
 from vlalign_lib.metrics._arrays import (
     as_class_labels,
     as_cutoff,
@@ -351,7 +352,7 @@ def _some(labels: NDArray[np.int64]) -> str:
 
 
 def _divides_by_hits(normalise: str) -> bool:
-    if normalise not in ("relevant", "hits"):
+    if not is_one_of(normalise, ("relevant", "hits")):
         raise ValueError(
             f"normalise: expected 'relevant' (divide by the relevant items) or 'hits' (by those "
             f"found among the top_k), got {normalise!r}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib.metrics._arrays import to_numpy
+from vlalign_lib._validate import as_array
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ def precision_recall_curve(scores: ArrayLike, relevant: ArrayLike) -> PrecisionR
                 5         4       0.5         0         2     0.400     1.000     0.000
         average precision = sum of gains / relevant items = 1.667 / 2 = 0.833
     """
-    values = np.asarray(to_numpy(scores))
-    truth = np.asarray(to_numpy(relevant))
+    values = as_array(scores, "scores")
+    truth = as_array(relevant, "relevant")
     if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "fiub":
         raise ValueError(
             f"scores: expected numbers (m,), one an item, got {values.dtype} {values.shape}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib.metrics._arrays import to_numpy
+from vlalign_lib._validate import as_array, as_seed, is_one_of
 
 Statistic = Literal["mean", "median"] | Callable[[NDArray[np.float64]], float]
 DRAWS_AT_ONCE = 2_000_000
+MOST_RESAMPLES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,16 @@ def bootstrap_interval(
         values: (n,) one number a query, from :func:`average_precisions` or :func:`ranks`.
         statistic: ``"mean"``, ``"median"``, or a function of an array (n,).
         level: between 0 and 1.
-        n_resamples: bootstrap samples, at least 100.
-        seed: for ``np.random.default_rng``; the same seed and number of queries draw the same
-            queries, so that intervals of several metrics belong together.
+        n_resamples: bootstrap samples, 100 to a million.
+        seed: a whole number for ``np.random.default_rng``; the same seed and number of queries
+            draw the same queries, so that intervals of several metrics belong together.
 
     Returns:
         The statistic of all values and its interval.
 
     Raises:
-        ValueError: fewer than two values, NaN or infinity, a level or a number of samples that
-            makes no sense.
+        ValueError: fewer than two values, NaN or infinity, a level, a number of samples or a seed
+            that makes no sense, or a statistic that returns no finite number.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
@@ -104,13 +106,14 @@ def bootstrap_interval(
         >>> print(f"{interval:.2f}")
         0.50 [0.40, 0.60]
     """
-    array = np.asarray(to_numpy(values))
+    array = as_array(values, "values")
     if array.ndim != 1 or array.dtype.kind not in "fiub":
         raise ValueError(
             f"values: expected (n,), one number a query, got {array.dtype} {array.shape}; "
             "average_precisions and ranks give them"
         )
-    check_bootstrap(len(array), level, n_resamples)
+    check_bootstrap(len(array), level, n_resamples, seed)
+    check_statistic(statistic)
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         raise ValueError("values: hold NaN or infinity; every query needs a number")
@@ -118,16 +121,27 @@ def bootstrap_interval(
     return percentile_interval(_apply(statistic, array[None, :, None])[0, 0], samples, level)
 
 
-def check_bootstrap(n: int, level: float, n_resamples: int) -> None:
+def check_bootstrap(n: int, level: float, n_resamples: int, seed: int) -> None:
     """Raise a ValueError where no interval can be drawn."""
     if n < 2:
         raise ValueError(f"an interval needs at least 2 queries, got {n}")
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a share between 0 and 1 such as 0.95, got {level}")
-    if n_resamples < 100:
+    if not (isinstance(level, float | np.floating) and 0 < level < 1):
+        raise ValueError(f"level: expected a share between 0 and 1 such as 0.95, got {level!r}")
+    whole = isinstance(n_resamples, int | np.integer) and not isinstance(n_resamples, bool)
+    if not (whole and 100 <= n_resamples <= MOST_RESAMPLES):
         raise ValueError(
-            f"n_resamples: expected at least 100, got {n_resamples}; the ends of the interval "
-            "would be noise"
+            f"n_resamples: expected at least 100, at most {MOST_RESAMPLES:,} and a whole number, "
+            f"got {n_resamples!r}; with fewer the ends of the interval are noise, with more they "
+            "stay where they are"
+        )
+    as_seed(seed)
+
+
+def check_statistic(statistic: Any) -> None:
+    """Raise a ValueError unless ``statistic`` is a known name or can be called."""
+    if not callable(statistic) and not is_one_of(statistic, ("mean", "median")):
+        raise ValueError(
+            f"statistic: expected 'mean', 'median' or a function of an array, got {statistic!r}"
         )
 
 
@@ -166,11 +180,18 @@ def _apply(statistic: Statistic, values: NDArray[np.float64]) -> NDArray[np.floa
         return values.mean(axis=1)
     if statistic == "median":
         return np.asarray(np.median(values, axis=1))
-    if not callable(statistic):
-        raise ValueError(
-            f"statistic: expected 'mean', 'median' or a function of an array, got {statistic!r}"
-        )
-    results: list[Any] = [
-        [float(statistic(sample[:, c])) for c in range(sample.shape[1])] for sample in values
-    ]
-    return np.asarray(results)
+    results = np.empty((values.shape[0], values.shape[2]))
+    for row, sample in zip(results, values, strict=True):
+        row[:] = [_number(statistic(column)) for column in sample.T]
+    return results
+
+
+def _number(value: Any) -> float:
+    """Return what a statistic gave as a float, or say that it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"statistic: expected one finite number for an array (n,), got {value!r}")
+    return number

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib._validate import as_labels
-from vlalign_lib.metrics._arrays import as_cutoff, count_items, cuda_device, like, to_numpy
+from vlalign_lib._validate import as_array, as_labels, is_tensor
+from vlalign_lib.metrics._arrays import as_cutoffs, count_items, cuda_device, like
 from vlalign_lib.metrics._harmonic import harmonic_numbers
 from vlalign_lib.metrics._similarity import (
     NOT_FINITE,
@@ -106,6 +106,8 @@ def ranks_from_scores(scores: ArrayLike, *, targets: ArrayLike | None = None) ->
         >>> ranks_from_scores(scores).tolist()
         [1.0, 1.5, 3.0]
     """
+    if not is_tensor(scores):
+        scores = as_array(scores, "scores")
     shape = np.shape(scores)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"scores: expected (n, m), one row a query, got shape {tuple(shape)}")
@@ -165,7 +167,7 @@ def recall_at_k(
         {1: 0.5, 4: 1.0}
     """
     size = count_items(gallery, "gallery")
-    cutoffs = [as_cutoff(each, size, "k") for each in _as_list(k)]
+    cutoffs = as_cutoffs(k, size)
     greater, tied = rank_counts(queries, gallery, similarity, targets)
     return {each: float(found_within(each, greater, tied).mean()) for each in cutoffs}
 
@@ -316,14 +318,10 @@ def _as_targets(targets: Any, queries: int, gallery: int) -> NDArray[np.int64]:
                 "answers each query"
             )
         return np.arange(queries)
-    array = as_labels(to_numpy(targets), queries, "targets")
+    array = as_labels(targets, queries, "targets")
     if array.min() < 0 or array.max() >= gallery:
         raise ValueError(
             f"targets: expected rows of the gallery, 0 to {gallery - 1}, got values from "
             f"{array.min()} to {array.max()}"
         )
     return array
-
-
-def _as_list(k: int | Iterable[int]) -> list[int]:
-    return list(k) if isinstance(k, Iterable) else [k]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import check_paired
-from vlalign_lib.metrics._arrays import as_class_labels, as_cutoff, as_items
+from vlalign_lib.metrics._arrays import as_class_labels, as_cutoff, as_cutoffs, as_items
 from vlalign_lib.metrics._harmonic import harmonic_numbers
 from vlalign_lib.metrics._similarity import Similarity
 from vlalign_lib.metrics.classes import Normalise, chance_average_precision, query_precisions
@@ -178,8 +178,8 @@ def retrieval_report(
     views: tuple[Any, Any] = as_items(images, "images"), as_items(texts, "texts")
     check_paired(*views, ("images", "texts"))
     n = int(views[0].shape[0])
-    check_bootstrap(n, level, n_resamples)
-    cutoffs = [as_cutoff(each, n, "k") for each in (k if isinstance(k, Iterable) else [k])]
+    check_bootstrap(n, level, n_resamples, seed)
+    cutoffs = as_cutoffs(k, n)
     chance = {f"R@{each}": each / n for each in cutoffs}
     chance["MedR"] = (n + 1) / 2
     chance["MRR"] = float(harmonic_numbers(n)[n]) / n
