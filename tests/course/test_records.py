@@ -34,6 +34,18 @@ def test_a_field_or_a_setting_picks_the_record():
     assert keys(reg=0.3) == keys(no_such_field=None) == []
 
 
+def test_the_book_keeps_to_the_cpu_tier_whatever_else_was_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLALIGN_RESULTS", str(tmp_path))
+    (tmp_path / "linear").mkdir()
+    for tier in ("cpu", "full"):
+        record = dataclasses.replace(
+            Record.example(), key=f"four-{tier}", dataset="four", tier=tier
+        )
+        (tmp_path / "linear" / f"four-{tier}.json").write_text(record.to_json(), encoding="utf-8")
+    assert ledger("linear", dataset="four").key == "four-cpu"
+    assert ledger("linear", dataset="four", tier="full").key == "four-full"
+
+
 @pytest.mark.usefixtures("two_records")
 def test_none_and_several_list_what_there_is():
     with pytest.raises(ValueError, match="no record of 'linear' with dataset='three'; there are"):

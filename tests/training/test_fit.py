@@ -267,6 +267,13 @@ def test_a_gpu_that_is_not_there_is_refused():
         fit(new_model(), squared_error, a_line(), quiet(device="cuda"))
 
 
+def test_one_gpu_too_many_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="'cuda:1' asked for, but there are 1 CUDA devices"):
+        fit(new_model(), squared_error, a_line(), quiet(device="cuda:1"))
+
+
 def test_a_model_without_weights_and_a_loss_that_is_no_scalar_are_refused():
     with pytest.raises(ValueError, match="no trainable weights"):
         fit(nn.ReLU(), squared_error, a_line(), quiet())

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from vlalign_lib.experiments import Record
 
 
-def ledger(experiment: str, **where: Any) -> Record:
+def ledger(experiment: str, *, tier: str = "cpu", **where: Any) -> Record:
     """Return the one record of an experiment that fits, for a number in the text.
 
     Args:
         experiment: ``"linear"`` or ``"fusion"``.
+        tier: "cpu", "colab" or "full"; the book shows the first, whatever else was run.
         **where: fields of the record, such as ``dataset="glyphs"`` and ``method="cca"``;
             anything else is looked up in its configuration. Words are compared without case.
 
@@ -32,7 +33,7 @@ def ledger(experiment: str, **where: Any) -> Record:
             ...
         ValueError: ledger: no record of 'linear' with dataset='no such set'; there are: ...
     """
-    fitting = ledger_all(experiment, **where)
+    fitting = ledger_all(experiment, tier=tier, **where)
     asked = ", ".join(f"{name}={value!r}" for name, value in where.items()) or "anything"
     if not fitting:
         known = ", ".join(record.key for record in ledger_all(experiment)) or "none yet"

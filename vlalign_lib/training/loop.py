@@ -243,6 +243,11 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"device: {name!r} is no device torch knows ({error})") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError('device: no CUDA device here; use "cpu", or "auto" for what there is')
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device: {name!r} asked for, but there are {torch.cuda.device_count()} CUDA devices, "
+            'counted from 0; use one of them, or "auto"'
+        )
     return device
 
 
