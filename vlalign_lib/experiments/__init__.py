@@ -4,10 +4,10 @@ from vlalign_lib.experiments._experiment import Case, Experiment, Measurement, S
 from vlalign_lib.experiments._ledger import (
     ledger_dirs,
     load_records,
-    paired_difference,
     results_dir,
 )
 from vlalign_lib.experiments._lock import RunInProgress
+from vlalign_lib.experiments._paired import paired_difference
 from vlalign_lib.experiments._record import (
     Estimate,
     LedgerError,

@@ -16,7 +16,7 @@ from vlalign_lib.experiments._experiment import (
     Table,
     choose,
 )
-from vlalign_lib.experiments._ledger import paired_difference
+from vlalign_lib.experiments._paired import paired_difference
 from vlalign_lib.experiments._record import Estimate, Record
 
 

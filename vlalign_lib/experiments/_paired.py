@@ -1,0 +1,48 @@
+"""Differences between two records, seed by seed."""
+
+from __future__ import annotations
+
+from vlalign_lib.experiments._record import Estimate, Record
+
+
+def paired_difference(first: Record, second: Record, metric: str) -> Estimate:
+    r"""Return the mean of ``first`` − ``second`` over seeds, with its 95 % interval.
+
+    Seed by seed both records saw the same split, so that the differences
+    :math:`d_s = a_s - b_s` vary much less than either of them alone:
+
+    .. math:: \bar d \pm t_{0.975,\,n-1}\, \frac{s_d}{\sqrt n}.
+
+    Args:
+        first: a record.
+        second: a record of the same data set and seeds.
+        metric: a metric that both hold.
+
+    Returns:
+        The estimate over the seeds that both records share.
+
+    Raises:
+        ValueError: different data, no common seed, or a metric that one of them lacks.
+
+    Chapter:
+        02, where every fusion is compared with the single view.
+
+    Example:
+        >>> paired_difference(Record.example(), Record.example(), "map_mean").mean
+        0.0
+    """
+    for record in (first, second):
+        if metric not in record.per_seed:
+            raise ValueError(f"{record.key} has no metric {metric!r}; it has {[*record.per_seed]}")
+    common = [seed for seed in first.seeds if seed in second.seeds]
+    if not common:
+        raise ValueError(f"{first.key} and {second.key} share no seed: nothing to pair")
+    for seed in common:
+        if first.data_hashes.get(str(seed)) != second.data_hashes.get(str(seed)):
+            raise ValueError(
+                f"{first.key} and {second.key} saw different data at seed {seed}: their "
+                "difference is not a paired one; run both again on the same data"
+            )
+    a = dict(zip(first.seeds, first.per_seed[metric], strict=True))
+    b = dict(zip(second.seeds, second.per_seed[metric], strict=True))
+    return Estimate.from_values([a[seed] - b[seed] for seed in common], over="paired seeds")
