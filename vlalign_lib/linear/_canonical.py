@@ -24,6 +24,8 @@ Matrix = NDArray[np.float64]
 _MIN_RCOND = 1e-9
 # A correlation below this is too small to divide by when weights are recovered from a Gram matrix.
 _MIN_CORRELATION = 1e-6
+# The square of a scale below this has lost digits.
+_FAINT = 1e-140
 # Below this size a complete decomposition costs nothing.
 _SMALL = 256
 
@@ -176,6 +178,7 @@ def _cholesky(scatter: Matrix, ridge: float) -> Matrix | None:
 def _rank(scatter: Matrix, tolerance: float, wanted: int) -> int:
     """Return the number of directions of ZᵀZ that rounding did not make up."""
     # (Σλ)²/Σλ² never exceeds the number of non-zero eigenvalues and needs none of them.
+    wanted = min(wanted, len(scatter))
     if float(np.trace(scatter)) ** 2 >= wanted * float(np.vdot(scatter, scatter)):
         return len(scatter)
     values = np.linalg.eigvalsh(scatter)
@@ -227,6 +230,9 @@ def standardise(x: NDArray[np.floating], name: str) -> tuple[Matrix, Matrix, Mat
         scale = np.sqrt(np.einsum("ij,ij->j", z, z) / (n - 1))
     if not np.isfinite(scale).all():
         raise ValueError(f"{name}: values too large to square; divide them by a constant first")
+    faint = scale < _FAINT
+    if faint.any():  # squares may have vanished
+        scale[faint] = _faint_scale(z[:, faint])
     constant = scale <= n * np.finfo(np.float64).eps * np.abs(mean)
     if constant.all():
         raise ValueError(
@@ -237,3 +243,12 @@ def standardise(x: NDArray[np.floating], name: str) -> tuple[Matrix, Matrix, Mat
     z /= scale
     z[:, constant] = 0.0
     return z, mean, scale
+
+
+def _faint_scale(z: Matrix) -> Matrix:
+    """Return the standard deviations of centred columns whose squares are no numbers any more."""
+    _, exponents = np.frexp(np.abs(z).max(axis=0))
+    columns = np.ldexp(z, -exponents)
+    length = np.sqrt(np.einsum("ij,ij->j", columns, columns) / (len(z) - 1))
+    scale: Matrix = np.ldexp(length, exponents)
+    return scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TypeGuard
 
 import numpy as np
@@ -14,7 +15,9 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 def is_real(value: object) -> TypeGuard[float]:
     """Tell whether a parameter is a finite real number (True and False are not)."""
-    return is_whole(value) or (isinstance(value, float | np.floating) and bool(np.isfinite(value)))
+    if is_whole(value):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float | np.floating) and bool(np.isfinite(value))
 
 
 def check_components(asked: object) -> None:
@@ -33,4 +36,16 @@ def check_reg(reg: object) -> float:
     raise ValueError(
         f"reg: expected a number of at least 0, got {reg!r}; it is relative to the data's own "
         "scale, so 1e-4 to 1 is the range to search"
+    )
+
+
+def as_generator(random_state: object) -> np.random.Generator:
+    """Return the generator that ``random_state`` stands for."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None or (is_whole(random_state) and random_state >= 0):
+        return np.random.default_rng(random_state)
+    raise ValueError(
+        "random_state: expected None, a whole number of at least 0 or a numpy Generator, got "
+        f"{random_state!r}"
     )

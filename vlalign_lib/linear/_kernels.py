@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import is_one_of
 from vlalign_lib.linear._checks import is_real
 
 Matrix = NDArray[np.float64]
@@ -58,7 +59,7 @@ def centre(kernel: Matrix) -> Matrix:
 def check_kernel(kernel: object) -> tuple[Kernel, Kernel]:
     """Return the kernels for images and texts."""
     pair = tuple(kernel) if isinstance(kernel, tuple | list) else (kernel, kernel)
-    if len(pair) == 2 and all(entry in get_args(Kernel) for entry in pair):
+    if len(pair) == 2 and all(is_one_of(entry, get_args(Kernel)) for entry in pair):
         return pair
     raise ValueError(
         f'kernel: expected "rbf", "linear", or a pair of these for (images, texts); got {kernel!r}'

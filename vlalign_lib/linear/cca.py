@@ -7,6 +7,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._validate import is_one_of
 from vlalign_lib.linear._base import LinearProjection, available_components
 from vlalign_lib.linear._canonical import Matrix, canonical_pairs, linear_view
 from vlalign_lib.linear._checks import check_components, check_reg
@@ -116,7 +117,7 @@ class CCA(LinearProjection):
         check_components(self.n_components)
         reg = check_reg(self.reg)
         amounts = check_pca(self.pca)
-        if self.precision not in ("double", "mixed"):
+        if not is_one_of(self.precision, ("double", "mixed")):
             raise ValueError(f'precision: expected "double" or "mixed", got {self.precision!r}')
         z = self._learn_scale(x, y)
         axes = [

@@ -144,7 +144,11 @@ def warn_if_perfect(ranks: tuple[int, int], n: int, *, stacklevel: int) -> None:
 
 def _unit_columns(x: NDArray[np.floating]) -> NDArray[np.float64]:
     """Centre the columns and scale them to length 1; constant columns become 0."""
-    centred = x - x.mean(axis=0, dtype=np.float64)
+    _, exponents = np.frexp(np.abs(x).max(axis=0))
+    x = np.ldexp(
+        x.astype(np.float64), -exponents
+    )  # the same columns, with squares that are numbers
+    centred = x - x.mean(axis=0)
     length = np.linalg.norm(centred, axis=0)
     constant = length <= len(x) * np.finfo(np.float64).eps * np.abs(x).max(axis=0)
     unit: NDArray[np.float64] = centred / np.where(constant, 1.0, length)

@@ -10,7 +10,7 @@ from scipy.linalg import lapack, solve_triangular
 
 from vlalign_lib.linear._base import Name, TwoViewEstimator, available_components
 from vlalign_lib.linear._canonical import View, canonical_pairs, kernel_view, linear_view
-from vlalign_lib.linear._checks import check_components, check_reg, is_whole
+from vlalign_lib.linear._checks import as_generator, check_components, check_reg, is_whole
 from vlalign_lib.linear._kernels import (
     Kernel,
     Matrix,
@@ -243,7 +243,7 @@ class KernelCCA(TwoViewEstimator):
             )
         if self.landmarks >= n:
             return None
-        rng = np.random.default_rng(self.random_state)
+        rng = as_generator(self.random_state)
         return np.sort(rng.choice(n, int(self.landmarks), replace=False))
 
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:

@@ -9,13 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
-from vlalign_lib._validate import as_labels
+from vlalign_lib._validate import as_labels, is_one_of
 from vlalign_lib.linear._base import Name, TwoViewEstimator
 from vlalign_lib.linear._canonical import standardise
 from vlalign_lib.linear._checks import check_reg, is_real, is_whole
 
 # The solver stops when no derivative of the mean loss is larger: posteriors to about 1e-3.
 _GRADIENT = 1e-5
+# No ridge is weaker than this, or stronger than its inverse.
+_WEAKEST = 1e-300
+# Colder than this, dividing by the temperature could overflow.
+_COLDEST = 1e-9
 
 
 class SemanticMatching(TwoViewEstimator):
@@ -39,8 +43,8 @@ class SemanticMatching(TwoViewEstimator):
             SCM. ``fit`` clones it; the fitted one is ``on_``.
         space: ``"probability"`` embeds as :math:`u`, ``"log"`` as :math:`\log u` minus its mean
             over the classes, which over-confident classifiers do not round to 0 and 1.
-        temperature: T > 0 at embedding; above 1 it softens the posteriors, and does nothing to
-            the fit.
+        temperature: T > 0 (1e-9 at least) at embedding; above 1 it softens the posteriors, and
+            does nothing to the fit.
         max_iter: Steps of the solver at most.
         random_state: Taken by every method; nothing here is random.
 
@@ -143,14 +147,17 @@ class SemanticMatching(TwoViewEstimator):
                 "on: expected None or an estimator of vlalign_lib.linear such as CCA(), got "
                 f"{self.on!r}"
             )
-        if self.space not in ("probability", "log"):
+        if not is_one_of(self.space, ("probability", "log")):
             raise ValueError(f'space: expected "probability" or "log", got {self.space!r}')
         if not (is_whole(self.max_iter) and self.max_iter >= 1):
             raise ValueError(
                 f"max_iter: expected a whole number of at least 1, got {self.max_iter!r}"
             )
-        if not (is_real(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature: expected a number above 0, got {self.temperature!r}")
+        if not (is_real(self.temperature) and self.temperature >= _COLDEST):
+            raise ValueError(
+                f"temperature: expected a number above 0, {_COLDEST} at least, got "
+                f"{self.temperature!r}"
+            )
         return check_reg(self.reg)
 
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:
@@ -175,7 +182,10 @@ def _logistic_regression(
 
     # scikit-learn sums the losses and, for two classes, keeps one weight vector w for ±w/2.
     binary = len(np.unique(classes)) == 2
-    strength = np.inf if reg == 0 else (2 if binary else 1) / (len(z) * reg)
+    strength = np.inf
+    if reg > 0:
+        pull = min(max(len(z) * reg, _WEAKEST), 1 / _WEAKEST)  # so that its inverse is a number
+        strength = (2 if binary else 1) / pull
     fitted = LogisticRegression(C=strength, tol=_GRADIENT, max_iter=max_iter).fit(z, classes)
     weights, bias = fitted.coef_.T, fitted.intercept_
     if binary:
