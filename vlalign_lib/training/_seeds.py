@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from vlalign_lib._validate import as_seed
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[torch.Generator]:
@@ -22,7 +24,7 @@ def seeded(seed: int) -> Iterator[torch.Generator]:
         A generator of its own, seeded alike, for what takes one.
 
     Raises:
-        ValueError: a seed below 0, or no whole number.
+        ValueError: a seed below 0 or from 2**64 on, or no whole number.
 
     Chapter:
         02, where the first model is trained.
@@ -34,8 +36,9 @@ def seeded(seed: int) -> Iterator[torch.Generator]:
         ...     bool(first == torch.rand(1))
         True
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    seed = as_seed(seed)
+    if seed >= 2**64:
+        raise ValueError(f"seed: expected a whole number below 2**64, got {seed}")
     # A GPU that nobody has used yet has no state worth keeping, and asking would start it.
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=gpus):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vlalign_lib._progress import progress_bar
+from vlalign_lib._validate import as_array, as_seed
 from vlalign_lib.training._seeds import seeded
 
 LossFn = Callable[..., Tensor]
@@ -60,12 +61,21 @@ class FitConfig:
     def __post_init__(self) -> None:
         whole = {"epochs": self.epochs, "batch_size": self.batch_size, "patience": self.patience}
         for name, value in whole.items():
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is None and name != "epochs":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate: expected a number above 0, got {self.learning_rate}")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay: expected at least 0, got {self.weight_decay}")
+        if not (_is_real(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(
+                f"learning_rate: expected a number above 0, got {self.learning_rate!r}"
+            )
+        if not (_is_real(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(
+                f"weight_decay: expected a number of at least 0, got {self.weight_decay!r}"
+            )
+        as_seed(self.seed)
+        if not isinstance(self.progress, bool):
+            raise ValueError(f"progress: expected True or False, got {self.progress!r}")
 
 
 @dataclass(frozen=True)
@@ -134,8 +144,10 @@ def fit(
 
     Raises:
         ValueError: no items, arrays of different length, a batch larger than the data (ask for
-            fewer, or for None, which takes all of them), a patience without validation data, a
-            model without trainable weights, or a loss that is no scalar.
+            fewer, or for None, which takes all of them), a patience without validation data,
+            validation data of other arrays than the data, a model without trainable weights, a
+            loss that is no scalar or does not depend on the weights, or an argument of another
+            kind than named above.
         FloatingPointError: the loss is NaN or infinite; the text names the step.
 
     Chapter:
@@ -152,12 +164,18 @@ def fit(
         >>> history.steps, history.train_loss[0] > history.train_loss[-1]
         (6, True)
     """
+    _check_kinds(model, loss_fn, config, optimiser)
     config = config or FitConfig()
     device = _device(config.device)
     train = _tensors(data, "data", device)
     held_out = None if validation is None else _tensors(validation, "validation", device)
+    if held_out is not None and len(held_out) != len(train):
+        raise ValueError(
+            f"validation: expected {len(train)} arrays like data, got {len(held_out)}; the loss is "
+            "called with the same arguments for both"
+        )
     n = train[0].shape[0]
-    batch_size = n if config.batch_size is None else config.batch_size
+    batch_size = n if config.batch_size is None else int(config.batch_size)
     if batch_size > n:
         raise ValueError(
             f"batch_size: {batch_size} items a step, but the data has {n}; use at most {n}, or "
@@ -179,6 +197,8 @@ def fit(
         )
     else:
         steps = optimiser(weights)  # type: ignore[assignment]
+        if not isinstance(steps, torch.optim.Optimizer):
+            raise ValueError(f"optimiser: expected it to return a torch optimiser, got {steps!r}")
 
     started = time.perf_counter()
     train_loss: list[float] = []
@@ -197,6 +217,11 @@ def fit(
                 step += 1
                 batch = [tensor[rows.to(device)] for tensor in train]
                 loss = _scalar(loss_fn(model, *batch))
+                if not loss.requires_grad:
+                    raise ValueError(
+                        "loss_fn: the loss does not depend on the model's weights; compute it from "
+                        "model(…), without detach() or no_grad()"
+                    )
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise FloatingPointError(
@@ -234,7 +259,31 @@ def fit(
     )
 
 
+def _is_real(value: Any) -> bool:
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return real and bool(np.isfinite(value))
+
+
+def _check_kinds(model: Any, loss_fn: Any, config: Any, optimiser: Any) -> None:
+    """Raise a ValueError where an argument of ``fit`` is of a kind that cannot work."""
+    for name, value, right, wanted in (
+        ("model", model, isinstance(model, nn.Module), "a torch module"),
+        ("loss_fn", loss_fn, callable(loss_fn), "a function of (model, *batch)"),
+        ("config", config, config is None or isinstance(config, FitConfig), "a FitConfig or None"),
+        (
+            "optimiser",
+            optimiser,
+            optimiser is None or callable(optimiser),
+            "a function of the parameters, or None",
+        ),
+    ):
+        if not right:
+            raise ValueError(f"{name}: expected {wanted}, got {type(value).__name__}")
+
+
 def _device(name: str) -> torch.device:
+    if not isinstance(name, str):
+        raise ValueError(f'device: expected a name such as "cpu" or "auto", got {name!r}')
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -248,19 +297,27 @@ def _device(name: str) -> torch.device:
             f"device: {name!r} asked for, but there are {torch.cuda.device_count()} CUDA devices, "
             'counted from 0; use one of them, or "auto"'
         )
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'device: {name!r} cannot be used here; use "cpu" or "auto"') from error
     return device
 
 
 def _tensors(arrays: Sequence[Any], name: str, device: torch.device) -> list[Tensor]:
     """Return the arrays as tensors on ``device``, floating-point ones as float32."""
-    if isinstance(arrays, Tensor | np.ndarray) or not isinstance(arrays, Sequence):
+    if isinstance(arrays, Tensor | np.ndarray | str) or not isinstance(arrays, Sequence):
         raise ValueError(f"{name}: expected a tuple of arrays, got {type(arrays).__name__}")
     if not arrays:
         raise ValueError(f"{name}: expected at least one array, got none")
     tensors: list[Tensor] = []
     for i, array in enumerate(arrays):
         # A copy, because arrays of a data set are read-only and torch would warn.
-        tensor = array if isinstance(array, Tensor) else torch.tensor(np.array(array))
+        tensor = array if isinstance(array, Tensor) else _copied(array, f"{name}[{i}]")
+        if tensor.is_meta or tensor.layout != torch.strided:
+            raise ValueError(
+                f"{name}[{i}]: expected a dense tensor with values; use .to_dense() on a sparse one"
+            )
         if tensor.ndim < 1 or tensor.shape[0] == 0:
             raise ValueError(
                 f"{name}[{i}]: expected one row an item, at least one; "
@@ -277,10 +334,22 @@ def _tensors(arrays: Sequence[Any], name: str, device: torch.device) -> list[Ten
     return tensors
 
 
+def _copied(array: Any, name: str) -> Tensor:
+    values = as_array(array, name)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected real numbers, one row an item, got {values.dtype}")
+    native = values.dtype.newbyteorder("=")
+    if native == np.longdouble:
+        native = np.dtype(np.float64)
+    return torch.from_numpy(np.array(values, dtype=native))
+
+
 def _scalar(loss: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss_fn: expected a scalar tensor, got {what}; take the mean")
+    if not loss.is_floating_point():
+        raise ValueError(f"loss_fn: expected a floating-point number, got {loss.dtype}")
     return loss
 
 

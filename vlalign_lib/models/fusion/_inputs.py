@@ -18,6 +18,8 @@ def check_dims(**dims: int) -> None:
 
 def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
     """Return linear layers ``dim_in → hidden… → dim_out`` with a ReLU between any two."""
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+        raise ValueError(f"hidden: expected a sequence of widths such as (64,), got {hidden!r}")
     check_dims(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
     widths = [dim_in, *hidden, dim_out]
     layers: list[nn.Module] = []
@@ -26,15 +28,42 @@ def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def check_tensor(values: object, name: str) -> None:
+    """Raise a ValueError unless ``values`` is a dense floating-point tensor."""
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"{name}: expected a tensor, got {type(values).__name__}; an array becomes one with "
+            "torch.tensor(array)"
+        )
+    if values.layout != torch.strided:
+        raise ValueError(f"{name}: expected a dense tensor, got a sparse one; use .to_dense()")
+    if not values.is_floating_point():
+        raise ValueError(
+            f"{name}: expected floating-point numbers, got {values.dtype}; use .float()"
+        )
+
+
+def check_mask(mask: object, n: int, name: str, what: str) -> None:
+    """Raise a ValueError unless ``mask`` is a boolean tensor (``n``,)."""
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (n,):
+        got = (
+            f"{mask.dtype} of shape {tuple(mask.shape)}"
+            if isinstance(mask, Tensor)
+            else type(mask).__name__
+        )
+        raise ValueError(
+            f"{name}: expected booleans of shape ({n},), true where {what} is there, got {got}"
+        )
+
+
 def check_view(view: Tensor, dim: int, name: str) -> Tensor:
     """Return ``view`` after checking that it is a floating-point (B, ``dim``) tensor."""
+    check_tensor(view, name)
     if view.ndim != 2 or view.shape[1] != dim:
         raise ValueError(
             f"{name}: expected (B, {dim}), one row an item, got {tuple(view.shape)}; "
             "flatten pictures with x.flatten(1)"
         )
-    if not view.is_floating_point():
-        raise ValueError(f"{name}: expected floating-point numbers, got {view.dtype}; use .float()")
     return view
 
 
@@ -55,13 +84,18 @@ def resolve_views(
         ValueError: both views None, wrong shapes, a mask that is not boolean or of the wrong
             length, or an item with neither view.
     """
-    given = x if x is not None else y
-    if given is None:
+    if x is not None:
+        given = check_view(x, dims[0], "x")
+    elif y is not None:
+        given = check_view(y, dims[1], "y")
+    else:
         raise ValueError("both views are None: at least one of x and y must be given")
     n = given.shape[0]
     views, masks = [], []
     for name, view, mask, dim in (("x", x, has_x, dims[0]), ("y", y, has_y, dims[1])):
         if view is None:
+            if mask is not None:
+                check_mask(mask, n, f"has_{name}", name)
             if mask is not None and bool(mask.any()):
                 raise ValueError(f"has_{name} says that some items have {name}, but {name} is None")
             views.append(torch.zeros(n, dim, dtype=given.dtype, device=given.device))
@@ -75,11 +109,8 @@ def resolve_views(
             )
         if mask is None:
             mask = torch.ones(n, dtype=torch.bool, device=view.device)
-        elif mask.dtype != torch.bool or mask.shape != (n,):
-            raise ValueError(
-                f"has_{name}: expected booleans of shape ({n},), true where {name} is there, "
-                f"got {mask.dtype} of shape {tuple(mask.shape)}"
-            )
+        else:
+            check_mask(mask, n, f"has_{name}", name)
         views.append(torch.where(mask[:, None], view, 0.0))
         masks.append(mask)
     lost = ~(masks[0] | masks[1])

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models.fusion._inputs import check_dims, check_view, mlp, resolve_views
+from vlalign_lib.models.fusion._inputs import (
+    check_dims,
+    check_tensor,
+    check_view,
+    mlp,
+    resolve_views,
+)
 from vlalign_lib.models.fusion.standardise import BlockStandardiser
 
 
@@ -40,6 +46,8 @@ def coordination_loss(u: Tensor, v: Tensor) -> Tensor:
         >>> coordination_loss(torch.zeros(2, 3), torch.ones(2, 3))
         tensor(3.)
     """
+    check_tensor(u, "u")
+    check_tensor(v, "v")
     if u.ndim != 2 or u.shape != v.shape or u.shape[0] == 0:
         raise ValueError(
             f"expected two embeddings of the same shape (B, k), B at least 1, "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vlalign_lib.models.fusion._inputs import check_tensor
+
 
 def modality_dropout(
     x: Tensor, y: Tensor, p: float, generator: torch.Generator | None = None
@@ -51,8 +53,12 @@ def modality_dropout(
         >>> bool((has_x ^ has_y).all())  # with p = 1 every item keeps exactly one
         True
     """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"p: expected a share of the items in [0, 1], got {p}")
+    if not (isinstance(p, int | float) and 0.0 <= p <= 1.0):
+        raise ValueError(f"p: expected a share of the items in [0, 1], got {p!r}")
+    if not (generator is None or isinstance(generator, torch.Generator)):
+        raise ValueError(f"generator: expected a torch.Generator or None, got {generator!r}")
+    check_tensor(x, "x")
+    check_tensor(y, "y")
     if x.ndim < 1 or y.ndim < 1 or x.shape[0] != y.shape[0]:
         raise ValueError(
             f"expected two views with one row an item, got {tuple(x.shape)} and {tuple(y.shape)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models.fusion._inputs import check_dims, check_view
+from vlalign_lib.models.fusion._inputs import check_dims, check_mask, check_view
 
 
 class BlockStandardiser(nn.Module):
@@ -60,8 +62,8 @@ class BlockStandardiser(nn.Module):
             raise ValueError(
                 "x: needs at least one row and only finite values; fit on the rows that are there"
             )
-        if not weight > 0:
-            raise ValueError(f"weight: expected a number above 0, got {weight}")
+        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight > 0):
+            raise ValueError(f"weight: expected a number above 0, got {weight!r}")
         x = x.detach().to(torch.float64)
         sigma = x.std(dim=0, correction=0) if scale else torch.ones_like(x[0])
         constant = (x == x[0]).all(dim=0)
@@ -73,8 +75,14 @@ class BlockStandardiser(nn.Module):
         """Return the standardised block (B, dim), zero in the rows that are not present.
 
         Args:
-            x: rows of this view, (B, dim).
+            x: rows of this view, (B, dim), in any floating-point type.
             present: booleans (B,), None for all.
+
+        Raises:
+            ValueError: wrong shapes or types.
         """
-        z = (x - self.mean) / self.scale  # (B, dim)
+        check_view(x, self.dim, "x")
+        if present is not None:
+            check_mask(present, len(x), "present", "the view")
+        z = ((x - self.mean) / self.scale).to(self.mean.dtype)  # (B, dim)
         return z if present is None else torch.where(present[:, None], z, 0.0)
