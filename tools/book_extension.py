@@ -43,6 +43,7 @@ INPUTS = ("vlalign_lib/**/*", "results/**/*.json", "constraints.txt", "tools/boo
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to Sphinx."""
+    disconnect(app, "sphinx_thebe")  # it prepares pages for a remote kernel, twice
     app.connect("config-inited", prepare_mathjax)
     app.connect("env-get-outdated", forget_outdated)
     app.connect("env-before-read-docs", execute_side_by_side)
@@ -53,6 +54,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("measured-times", MeasuredTimes)
     app.add_directive("wall-of-glyphs", WallOfGlyphs)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
+
+
+def disconnect(app: Sphinx, extension: str) -> None:
+    """Take an extension that Jupyter Book always loads out of the build."""
+    for listeners in app.events.listeners.values():
+        listeners[:] = [each for each in listeners if each.handler.__module__ != extension]
 
 
 def prepare_mathjax(app: Sphinx, config: Any) -> None:

@@ -28,10 +28,10 @@ html[data-theme=dark] .bd-content div.cell_output .output.text_html:has(>.vl-sli
 width:100%;height:auto;margin:0;padding:0;\
 background:#fff;visibility:hidden}
 .vl-slider.vl-slider .vl-frames img.vl-frame.vl-on{visibility:visible}
-.vl-slider label{display:block;margin:.4rem 0 0;font-weight:400}
-.vl-slider .vl-said{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem}
-.vl-slider output{font-weight:600;font-variant-numeric:tabular-nums}
-.vl-slider input{display:block;width:100%;height:2.75rem;margin:0;padding:0;cursor:pointer;\
+.vl-slider label{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;\
+margin:.4rem 0 0;font-weight:400}
+.vl-slider output{order:1;font-weight:600;font-variant-numeric:tabular-nums}
+.vl-slider input{order:2;flex:0 0 100%;height:2.75rem;margin:0;padding:0;cursor:pointer;\
 touch-action:manipulation;accent-color:var(--pst-color-primary,var(--jp-brand-color1,#0b7285))}
 .vl-slider input:focus-visible{outline:.15rem solid \
 var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:-.15rem;border-radius:.25rem}
@@ -93,15 +93,15 @@ class FrameSlider:
             )
         )
         shown = esc(self.said[self.start])
-        # The label holds the input, so that nothing needs an id and nothing can clash.
+        # The label holds the input, so that nothing needs an id and nothing can clash. The input
+        # stands before the output, which a label would otherwise name in its place.
         return (
             f'<div class="vl-slider" role="group" aria-label="{esc(self.label)}">'
             f'<style>{_CSS}</style><div class="vl-frames">{images}</div>'
-            f'<label><span class="vl-said"><span>{esc(self.label)}</span>'
-            f'<output aria-live="off">{shown}</output></span>'
+            f"<label><span>{esc(self.label)}</span>"
             f'<input type="range" min="0" max="{len(self.frames) - 1}" step="1" '
             f'value="{self.start}" autocomplete="off" aria-label="{esc(self.label)}" '
-            f'aria-valuetext="{shown}"></label>'
+            f'aria-valuetext="{shown}"><output aria-live="off">{shown}</output></label>'
             f'<div class="vl-ends" aria-hidden="true"><span>{esc(self.said[0])}</span>'
             f"<span>{esc(self.said[-1])}</span></div>"
             f"<script>{_SCRIPT}</script></div>"
