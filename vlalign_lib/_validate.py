@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,37 @@ def as_labels(labels: Any, n: int, name: str = "labels") -> NDArray[np.int64]:
             "any whole number of 64 bits"
         )
     return array.astype(np.int64)
+
+
+def as_numbers(values: Any, name: str) -> NDArray[np.float64]:
+    """Return ``values`` as a float64 array of any shape.
+
+    Raises:
+        ValueError: not real numbers, or no array at all.
+    """
+    array = as_array(values, name)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
+    return array.astype(np.float64)
+
+
+def as_indices(values: Any, n: int, name: str) -> list[int]:
+    """Return ``values`` as whole numbers from 0 to ``n`` − 1.
+
+    Raises:
+        ValueError: not one axis, not whole numbers, or out of range.
+    """
+    array = as_array(values, name)
+    whole = array.ndim == 1 and (array.dtype.kind in "iu" or array.size == 0)
+    if not whole or (array.size and not 0 <= array.min() <= array.max() < n):
+        raise ValueError(f"{name}: expected indices from 0 to {n - 1}, got {values!r}")
+    return [int(index) for index in array]
+
+
+def check_mapping(values: Any, name: str, what: str) -> None:
+    """Raise a ValueError unless ``values`` is a dictionary, or like one; ``what`` shows it."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name}: expected {what}, got {type(values).__name__}")
 
 
 def is_one_of(value: Any, choices: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._validate import as_array, check_mapping, is_one_of
 from vlalign_lib.data._tfidf import TfIdf
 
 _PARTS = ("train", "val", "test")
@@ -69,16 +70,17 @@ class PairedDataset:
         put("images", _frozen(self.images, np.float32, "images"))
         put("texts", _frozen(self.texts, np.float32, "texts"))
         put("labels", _frozen(self.labels, np.int64, "labels"))
-        put("label_names", tuple(self.label_names))
-        n = len(self.images)
-        put("ids", tuple(self.ids) if len(self.ids) else tuple(str(i) for i in range(n)))
-        if self.captions is not None:
-            put("captions", tuple(self.captions))
         if self.images.ndim < 2 or self.texts.ndim != 2 or self.labels.ndim != 1:
             raise ValueError(
                 "expected images (n, …), texts (n, q) and labels (n,), got "
                 f"{self.images.shape}, {self.texts.shape} and {self.labels.shape}"
             )
+        put("label_names", _strings(self.label_names, "label_names"))
+        n = len(self.images)
+        put("ids", _strings(self.ids, "ids") or tuple(str(i) for i in range(n)))
+        if self.captions is not None:
+            put("captions", _strings(self.captions, "captions"))
+        check_mapping(self.splits, "splits", '{"train": row numbers, …}')
         for what in ("texts", "labels", "ids", "captions"):
             value = getattr(self, what)
             if value is not None and len(value) != n:
@@ -109,7 +111,7 @@ class PairedDataset:
         Raises:
             ValueError: there is no such part.
         """
-        if part not in self.splits:
+        if not is_one_of(part, tuple(self.splits)):
             raise ValueError(
                 f"split {part!r}: {self.name} has {', '.join(map(repr, self.splits)) or 'none'}"
             )
@@ -165,11 +167,7 @@ class PairedDataset:
                 f"{self.name} has no captions: its texts are numbers from the start; "
                 "load_glyphs() has words"
             )
-        if isinstance(captions, str) or not all(isinstance(c, str) for c in captions):
-            raise ValueError(
-                'captions: expected a list of strings, such as ["BLACK CHESS QUEEN"], '
-                f"got {captions!r}"
-            )
+        captions = _strings(captions, "captions", such_as='["BLACK CHESS QUEEN"]')
         encoded = self.encoder.transform(captions)
         blank = [c for c, row in zip(captions, encoded, strict=True) if not row.any()]
         if blank:
@@ -221,6 +219,14 @@ class PairedDataset:
         return _rebuild, ({**values, "splits": dict(self.splits)},)
 
 
+def _strings(values: Any, name: str, *, such_as: str = '["a", "b"]') -> tuple[str, ...]:
+    """Return a list, tuple or array of strings as a tuple."""
+    several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+    if not several or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name}: expected a list of strings, such as {such_as}, got {values!r}")
+    return tuple(str(value) for value in values)
+
+
 def _rebuild(values: dict[str, Any]) -> PairedDataset:
     return PairedDataset(**values)
 
@@ -237,7 +243,7 @@ def _no_copy(array: NDArray[Any]) -> NDArray[Any]:
 
 def _frozen(values: Any, dtype: type, name: str) -> NDArray[Any]:
     """Return ``values`` as a read-only array; what the caller could still write to is copied."""
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype.kind not in "fiub" or (dtype is np.int64 and array.dtype.kind == "f"):
         raise ValueError(f"{name}: expected numbers ({np.dtype(dtype)}), got {array.dtype}")
     if array.dtype != dtype or array.flags.writeable:
@@ -246,7 +252,7 @@ def _frozen(values: Any, dtype: type, name: str) -> NDArray[Any]:
 
 
 def _rows(values: Any, n: int, name: str, *, ordered: bool = True) -> NDArray[np.int64]:
-    rows = np.asarray(values)
+    rows = as_array(values, name)
     if rows.ndim == 1 and rows.size == 0:
         rows = rows.astype(np.int64)
     if rows.dtype == np.bool_ and rows.shape == (n,):

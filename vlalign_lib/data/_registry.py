@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vlalign_lib._validate import is_one_of
+
 _CROSSMODAL = (
     "https://raw.githubusercontent.com/emanuetre/crossmodal/"
     "40db7f5338a150ef8feff2787f4bb8b3df809355/wikipedia_info/"
@@ -125,6 +127,6 @@ DATASETS: tuple[str, ...] = tuple(SETS)
 
 def lookup(name: str) -> DataSet:
     """Return the entry of a data set, or raise a ValueError that lists the names."""
-    if name not in SETS:
+    if not is_one_of(name, tuple(SETS)):
         raise ValueError(f"data set: expected one of {', '.join(DATASETS)}, got {name!r}")
     return SETS[name]

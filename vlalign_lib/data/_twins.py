@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import as_seed
 from vlalign_lib.data._order import shares
 from vlalign_lib.data._registry import lookup
 from vlalign_lib.data.wikipedia import CLASSES, SHAPES
@@ -45,7 +46,7 @@ def synthetic_twin(name: str, folder: str | PathLike[str], *, seed: int = 0) -> 
         raise ValueError(f"{name} comes with the library's dependencies and needs no twin")
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed(seed))
     from scipy.io import savemat
 
     images = rng.dirichlet(np.full(SHAPES["I_tr"][1], 2.0), size=CLASSES)

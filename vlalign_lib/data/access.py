@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vlalign_lib._validate import is_one_of
 from vlalign_lib.data import _glyph_manifest as manifest
 from vlalign_lib.data._download import FileState, download, file_states, mirror_has
 from vlalign_lib.data._registry import SETS, lookup
@@ -84,7 +85,7 @@ def available(name: str) -> bool:
         >>> available("digits"), available("no such set")
         (True, False)
     """
-    if name not in SETS:
+    if not is_one_of(name, tuple(SETS)):
         return False
     try:
         if name == "digits":

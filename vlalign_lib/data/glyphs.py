@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import is_one_of
 from vlalign_lib.data import _glyph_manifest as manifest
 from vlalign_lib.data._cache import DataUnavailable, cache_dir, replacing
 from vlalign_lib.data._order import check_seed
@@ -91,7 +92,7 @@ def load_glyphs(
         >>> len(ds), ds.images.shape[1:], len(ds.split("test"))
         (5573, (32, 32), 1000)
     """
-    if split not in get_args(Split):
+    if not is_one_of(split, get_args(Split)):
         raise ValueError(f"split: expected one of {get_args(Split)}, got {split!r}")
     seed = check_seed(seed)
     shipped = manifest.load_manifest()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import as_array
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -19,7 +21,7 @@ def as_pictures(images: Any, name: str) -> NDArray[Any]:
     Raises:
         ValueError: another shape, no picture, or NaN.
     """
-    array = np.asarray(images)
+    array = as_array(images, name)
     grey = array.ndim == 3
     if not (grey or (array.ndim == 4 and array.shape[-1] in (3, 4))) or not array.size:
         raise ValueError(

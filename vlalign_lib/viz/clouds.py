@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_matrix, check_paired
+from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_mapping, check_paired
 from vlalign_lib.viz.palette import colour
 from vlalign_lib.viz.style import canvas
 
@@ -66,11 +66,9 @@ def paired_clouds(
         raise ValueError(
             f"images and texts: expected points of a plane, (n, 2), got {x.shape} and {y.shape}"
         )
-    if len(partners) > len(_LETTERS) or any(not 0 <= pair < len(x) for pair in partners):
-        raise ValueError(
-            f"partners: expected up to {len(_LETTERS)} indices from 0 to {len(x) - 1}, got "
-            f"{list(partners)}"
-        )
+    partners = as_indices(partners, len(x), "partners")
+    if len(partners) > len(_LETTERS):
+        raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(partners)}")
     figure, axes = canvas(1, 3, height=height)
     along = []
     for panel, points, direction, view in zip(
@@ -134,17 +132,21 @@ def variates_scatter(
         >>> variates_scatter({"CCA": (u, [1.0, 0.0, 0.0, 1.0])}).axes[0].get_title(loc="left")
         'CCA: ρ = 0.00'
     """
+    check_mapping(panels, "panels", "{name: (u, v)}")
     if not panels:
         raise ValueError("panels: expected at least one {name: (u, v)}, got none")
     if hue is not None and not hue_label.strip():
         raise ValueError("hue_label: say what the colours stand for")
     figure, axes = canvas(1, len(panels), height=height, squeeze=False)
-    for panel, (name, (u, v)) in zip(axes[0], panels.items(), strict=True):
+    for panel, (name, pair) in zip(axes[0], panels.items(), strict=True):
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ValueError(f"panels[{name!r}]: expected a pair (u, v), got {pair!r}")
+        u, v = pair
         a, b = (_standard(part, f"panels[{name!r}]") for part in (u, v))
         if a.shape != b.shape:
             raise ValueError(f"panels[{name!r}]: {a.size} pictures and {b.size} texts")
         if hue is not None:
-            angles = np.mod(np.asarray(hue, dtype=np.float64), 2 * np.pi)
+            angles = np.mod(as_numbers(hue, "hue"), 2 * np.pi)
             if angles.shape != a.shape:
                 raise ValueError(f"hue: expected {a.size} angles, got shape {angles.shape}")
         _variates(panel, a, b, _shade(name) if hue is None else angles)
@@ -237,8 +239,8 @@ def _shade(name: str) -> str:
 
 
 def _unit(direction: Any, name: str) -> NDArray[np.float64]:
-    vector = np.asarray(direction, dtype=np.float64)
-    length = float(np.linalg.norm(vector))
+    vector = as_numbers(direction, name)
+    length = float(np.linalg.norm(vector)) if vector.shape == (2,) else 0.0
     if vector.shape != (2,) or not np.isfinite(length) or length == 0:
         raise ValueError(f"{name}: expected two numbers, not both zero, got {direction!r}")
     unit: NDArray[np.float64] = vector / length
@@ -246,7 +248,7 @@ def _unit(direction: Any, name: str) -> NDArray[np.float64]:
 
 
 def _standard(values: Any, name: str) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(values, name)
     if array.ndim != 1 or array.size < 2 or not np.isfinite(array).all():
         raise ValueError(f"{name}: expected one finite number a pair, got shape {array.shape}")
     spread = float(array.std())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import as_numbers, check_mapping
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour, has_colour
 from vlalign_lib.viz.style import canvas
 
@@ -57,6 +58,9 @@ def dot_rows(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['CCA', 'SM']
     """
+    check_mapping(rows, "rows", "{row: {series: value}}")
+    for name, row in rows.items():
+        check_mapping(row, f"rows[{name!r}]", "{series: value}")
     if not rows or not all(rows.values()):
         raise ValueError("rows: expected at least one row, and at least one value in each")
     if not xlabel.strip():
@@ -108,7 +112,7 @@ def dot_rows(
 
 
 def _as_values(value: Any, name: str) -> NDArray[np.float64]:
-    values = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    values = np.atleast_1d(as_numbers(value, name))
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise ValueError(f"{name}: expected a finite number, or an array of them, got {value!r}")
     return values

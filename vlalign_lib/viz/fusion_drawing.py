@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._validate import as_array, as_numbers, check_mapping
 from vlalign_lib.viz._pictures import as_pictures, bare, draw_picture, frame, peak_of
 from vlalign_lib.viz.palette import MARKERS, colour
 from vlalign_lib.viz.style import WIDTH, canvas
@@ -71,7 +72,7 @@ def fusion_wirings(
         7.0
     """
     views = [
-        as_pictures(np.asarray(v)[None], name) for v, name in ((left, "left"), (right, "right"))
+        as_pictures(as_array(v, name)[None], name) for v, name in ((left, "left"), (right, "right"))
     ]
     if not wirings or not set(wirings) <= set(_HEADS):
         raise ValueError(f"wirings: expected some of {', '.join(_HEADS)}, got {list(wirings)}")
@@ -343,7 +344,7 @@ def _halves(
     columns: int,
 ) -> None:
     n = len(left)
-    there = np.ones(n, dtype=bool) if has_right is None else np.asarray(has_right)
+    there = np.ones(n, dtype=bool) if has_right is None else as_array(has_right, "has_right")
     if left.shape != right.shape or there.shape != (n,) or there.dtype != bool:
         raise ValueError(
             f"expected as many right halves as left ones, and has_right as {n} booleans; got "
@@ -421,6 +422,7 @@ def missing_view_curves(
         >>> figure.axes[0].get_xlabel()
         'items without their right half (%)'
     """
+    check_mapping(curves, "curves", "{name: values}")
     if not curves:
         raise ValueError("curves: expected at least one")
     at = None
@@ -463,12 +465,19 @@ def missing_view_curves(
 def _bands(
     name: str, values: Any, n: int
 ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[Any] | None]:
+    if not hasattr(values, "__len__"):
+        raise ValueError(f"curves[{name!r}]: expected {n} values, one a share, got {values!r}")
     values = list(values)
     if len(values) != n:
         raise ValueError(f"curves[{name!r}]: expected {n} values, one a share, got {len(values)}")
     if values and hasattr(values[0], "low"):
         values = [(v.mean, v.low, v.high) for v in values]
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(values, f"curves[{name!r}]")
+    if array.shape not in ((n,), (n, 3)) or not np.isfinite(array).all():
+        raise ValueError(
+            f"curves[{name!r}]: expected {n} finite numbers, or (mean, low, high) for each share, "
+            f"got shape {array.shape}"
+        )
     if array.ndim == 2:
         return array[:, 0], array[:, 1], array[:, 2]
     return array, None, None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from vlalign_lib._validate import as_numbers, check_mapping
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour, has_colour
 from vlalign_lib.viz.style import canvas
 
@@ -48,6 +47,9 @@ def gallery_curves(
         >>> figure.axes[0].get_title(loc="left")
         'R@10'
     """
+    check_mapping(curves, "curves", "{metric: {space: values}}")
+    for metric, lines in curves.items():
+        check_mapping(lines, f"curves[{metric!r}]", "{space: values}")
     if not curves or not all(curves.values()):
         raise ValueError("curves: expected at least one metric, and at least one space in each")
     if at is not None and at not in list(sizes):
@@ -111,7 +113,7 @@ def gallery_curves(
 
 
 def _as_line(values: Any, count: int, name: str) -> Any:
-    line = np.asarray(values, dtype=np.float64)
+    line = as_numbers(values, name)
     if line.shape != (count,):
         raise ValueError(f"{name}: expected {count} values, one a size, got shape {line.shape}")
     if not ((line >= 0) & (line <= 1)).all():

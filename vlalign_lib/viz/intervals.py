@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlalign_lib._validate import check_mapping
 from vlalign_lib.viz.palette import CYCLE, colour, has_colour
 from vlalign_lib.viz.style import canvas
 
@@ -52,6 +53,7 @@ def interval_plot(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['CCA']
     """
+    check_mapping(results, "results", "{method: (estimate, low, high)}")
     if not results:
         raise ValueError("results: expected at least one method, got none")
     if not xlabel.strip():

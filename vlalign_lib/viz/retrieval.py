@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import as_array, as_numbers
 from vlalign_lib.viz._pictures import (
     as_pictures,
     bare,
@@ -168,8 +169,7 @@ def _query(axes: Any, asked: Any, i: int, level: float, tall: float) -> None:
 
 
 def _as_scores(scores: Any, q: int, n: int) -> NDArray[Any]:
-    torch_like = scores.detach().cpu() if hasattr(scores, "detach") else scores
-    matrix = np.asarray(torch_like, dtype=np.float64)
+    matrix = as_numbers(scores, "scores")
     if matrix.shape != (q, n):
         raise ValueError(
             f"scores: expected shape ({q}, {n}), a row for each query and a column for each item "
@@ -181,7 +181,7 @@ def _as_scores(scores: Any, q: int, n: int) -> NDArray[Any]:
 
 
 def _as_relevant(right: Any, q: int, n: int) -> NDArray[np.bool_]:
-    array = np.asarray(right)
+    array = as_array(right, "right")
     if array.shape == (q, n) and array.dtype == np.bool_:
         return array
     if array.shape == (q,) and array.dtype.kind in "iu" and ((array >= 0) & (array < n)).all():

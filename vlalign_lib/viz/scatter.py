@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_labels, as_matrix, check_paired
+from vlalign_lib._validate import as_indices, as_labels, as_matrix, check_paired
 from vlalign_lib.viz.palette import CYCLE, colour
 from vlalign_lib.viz.style import canvas
 
@@ -73,8 +73,7 @@ def embedding_scatter(
     if by not in ("modality", "label"):
         raise ValueError(f"by: expected 'modality' or 'label', got {by!r}")
     n = len(u)
-    if any(not 0 <= pair < n for pair in threads):
-        raise ValueError(f"threads: expected indices from 0 to {n - 1}, got {list(threads)}")
+    threads = as_indices(threads, n, "threads")
     points, names = _flatten(np.vstack([u, v]).astype(np.float64))
     u, v = points[:n], points[n:]
     drawn = canvas(height=height)[1] if axes is None else axes

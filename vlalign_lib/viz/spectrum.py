@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import as_numbers
 from vlalign_lib.viz.palette import colour
 from vlalign_lib.viz.style import canvas
 
@@ -70,7 +71,7 @@ def correlation_spectrum(train: Any, test: Any, *, title: str = "", height: floa
 
 
 def _as_correlations(values: Any, name: str) -> NDArray[Any]:
-    array = np.asarray(values, dtype=np.float64)
+    array = as_numbers(values, name)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"{name}: expected one correlation a component, got shape {array.shape}")
     if not (np.abs(array) <= 1 + 1e-6).all():

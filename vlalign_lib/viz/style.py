@@ -131,8 +131,10 @@ def canvas(
         >>> len(axes)
         2
     """
-    if not (height > 0 and width > 0):
-        raise ValueError(f"canvas: width and height are inches above 0, got {width} × {height}")
+    if not (_is_length(height) and _is_length(width)):
+        raise ValueError(
+            f"canvas: width and height are inches above 0, got {width!r} and {height!r}"
+        )
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
@@ -142,3 +144,8 @@ def canvas(
         figure, axes = plt.subplots(nrows, ncols, figsize=(width, height), **kwargs)
     plt.close(figure)
     return figure, axes
+
+
+def _is_length(inches: Any) -> bool:
+    number = isinstance(inches, int | float) and not isinstance(inches, bool)
+    return number and 0 < inches < float("inf")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlalign_lib._validate import as_indices, as_seed
 from vlalign_lib.viz._pictures import (
     as_pictures,
     bare,
@@ -62,13 +63,13 @@ def pairs_wall(
     pictures = as_pictures(images, "images")
     n = len(pictures)
     if not is_words(captions) or len(captions) != n:
-        raise ValueError(f"captions: expected {n} strings, one a picture, got {len(captions)}")
-    if any(not 0 <= pair < n for pair in threads):
-        raise ValueError(f"threads: expected indices from 0 to {n - 1}, got {list(threads)}")
+        got = len(captions) if is_words(captions) else type(captions).__name__
+        raise ValueError(f"captions: expected {n} strings, one a picture, got {got}")
+    threads = as_indices(threads, n, "threads")
     if columns is None:
         columns = next(c for c in range(1, n + 1) if c == n or -(-n // c) * _WALL / c <= n * _ROW)
-    if columns < 1:
-        raise ValueError(f"columns: expected 1 or more, got {columns}")
+    if isinstance(columns, bool) or not isinstance(columns, int | np.integer) or columns < 1:
+        raise ValueError(f"columns: expected a whole number of at least 1, got {columns!r}")
     rows = -(-n // columns)
     side = min(_WALL / columns, 0.8)
     height = max(rows * side, n * _ROW) + 0.5
@@ -79,7 +80,7 @@ def pairs_wall(
     axes.text(0, 0.15, "pictures", color=colour("image"), weight="bold", va="center")
     left = _WALL + 0.85
     axes.text(left, 0.15, "names, shuffled", color=colour("text"), weight="bold", va="center")
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(as_seed(seed)).permutation(n)
     place_of_name = np.empty(n, dtype=int)
     place_of_name[order] = np.arange(n)
     top = 0.4
