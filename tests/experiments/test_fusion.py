@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from vlalign_lib.data import load_digit_halves
-from vlalign_lib.experiments import EXPERIMENTS, _fusion
-from vlalign_lib.experiments.fusion import METHODS
+from vlalign_lib.experiments import EXPERIMENTS, SettingError, _fusion
+from vlalign_lib.experiments.fusion import METHODS, FusionSettings
 from vlalign_lib.models.fusion import CoordinatedFusion, coordination_loss, modality_dropout
 
 EXPERIMENT = EXPERIMENTS["fusion"]
@@ -137,3 +137,24 @@ def test_the_coordinated_loss_is_the_classifier_plus_the_weighted_distance():
     expected = nn.functional.cross_entropy(model(x, y), labels)
     expected = expected + 0.3 * coordination_loss(model.embed_x(x), model.embed_y(y))
     torch.testing.assert_close(_fusion._loss(config)(model, x, y, labels), expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 0},
+        {"shared": -1},
+        {"epochs": 0},
+        {"patience": 0},
+        {"batch_size": -3},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"weight_decay": -1.0},
+        {"coordination": float("inf")},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_trained_with(changes):
+    (name,) = changes
+    with pytest.raises(SettingError, match=f"setting '{name}'"):
+        FusionSettings(**changes)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlalign_lib._validate import check_mapping
 from vlalign_lib.course._display import Markup, card
 
 TIERS = ("cpu", "colab", "full")
@@ -76,6 +77,7 @@ class Budget:
     tiers: Mapping[str, TierCost] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_mapping(self.tiers, "tiers", '{"cpu": TierCost(…)}')
         unknown = sorted(set(self.tiers) - set(TIERS))
         if unknown:
             raise ValueError(f"budget: unknown tier {unknown[0]!r}; the tiers are {TIERS}")

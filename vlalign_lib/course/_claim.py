@@ -64,6 +64,8 @@ def claim(text: str, condition: bool, /, **values: Any) -> None:
 
 def _fill(text: str, values: dict[str, Any]) -> str:
     """Return ``text`` filled from ``values``, refusing what would not be computed."""
+    if not isinstance(text, str):
+        raise ValueError(f"claim: expected a sentence, got {type(text).__name__}")
     used: set[str] = set()
     for literal, field, _, _ in string.Formatter().parse(text):
         typed = _TYPED_NUMBER.search(literal)
@@ -81,4 +83,10 @@ def _fill(text: str, values: dict[str, Any]) -> str:
         raise ValueError(f"claim: the sentence shows {', '.join(missing)}, which no value fills")
     if unused:
         raise ValueError(f"claim: {', '.join(unused)} is passed but the sentence does not show it")
-    return text.format(**values)
+    try:
+        return text.format(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"claim: {text!r} cannot be filled ({error}); a format such as {{gain:.2f}} takes one "
+            "number: float(...) around a tensor or array"
+        ) from error

@@ -34,6 +34,8 @@ def glue(name: str, value: Any, fmt: str = "") -> None:
     """
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"glue: the name must be a non-empty string, got {name!r}")
+    if not isinstance(fmt, str):
+        raise ValueError(f"glue: fmt is a format such as '.2f', got {fmt!r}")
     data, metadata = _bundle(name, value, fmt)
     if shell() is None:
         return

@@ -46,6 +46,11 @@ class Question:
     options: Sequence[Option]
 
     def __post_init__(self) -> None:
+        options = isinstance(self.options, Sequence) and all(
+            isinstance(option, Option) for option in self.options
+        )
+        if not options:
+            raise ValueError(f"quiz: expected a list of Option, got {self.options!r}")
         if not 2 <= len(self.options) <= len(LETTERS):
             raise ValueError(
                 f"quiz: {self.prompt!r} needs 2 to {len(LETTERS)} options, got {len(self.options)}"
@@ -53,7 +58,7 @@ class Question:
         if not any(option.right for option in self.options):
             raise ValueError(f"quiz: no option of {self.prompt!r} is right; set right=True on one")
         for option in self.options:
-            if not option.text.strip() or not option.why.strip():
+            if not all(isinstance(t, str) and t.strip() for t in (option.text, option.why)):
                 raise ValueError(
                     f"quiz: option {option.text!r} of {self.prompt!r} needs a text and a why"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vlalign_lib.course._display import ACCENTS, Markup, card, inline, plain
 from vlalign_lib.course._question import LETTERS, Question
@@ -50,12 +51,17 @@ def quiz(questions: str | Sequence[Question]) -> Markup:
         1. A is right: Nothing is placed before it.
            B is wrong: Ranks start at one here.
     """
-    if isinstance(questions, str):
-        questions = of_chapter(questions)
-    if not questions:
+    asked_for: Any = of_chapter(questions) if isinstance(questions, str) else questions
+    if not isinstance(asked_for, Sequence):
+        raise ValueError(f"quiz: expected a chapter or a list of Question, got {asked_for!r}")
+    for entry in asked_for:
+        if not isinstance(entry, Question):
+            raise ValueError(f"quiz: expected a list of Question, got {entry!r} in it")
+    if not asked_for:
         raise ValueError("quiz: expected at least one Question, got none")
+    listed: Sequence[Question] = asked_for
     body, asked, answers = [], [], ["Answers"]
-    for number, question in enumerate(questions, start=1):
+    for number, question in enumerate(listed, start=1):
         options = []
         asked.append(f"{number}. {plain(question.prompt)}")
         for place, (letter, option) in enumerate(zip(LETTERS, question.options, strict=False)):

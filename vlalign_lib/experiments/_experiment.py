@@ -205,14 +205,14 @@ class Table:
 def choose(kind: str, value: str, known: Iterable[str]) -> str:
     """Return ``value`` where it is one of ``known``, else raise with the nearest name."""
     known = tuple(known)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise SettingError(_unknown(kind, value, known))
     return value
 
 
 def _unknown(kind: str, value: str, known: Iterable[str]) -> str:
     known = [*known]
-    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {value!r}.{guess} There are: {', '.join(known)}"
 

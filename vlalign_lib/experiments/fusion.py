@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -130,6 +131,15 @@ class FusionSettings:
             )
         if not 0 < self.dropout <= 1:
             raise SettingError(f"setting 'dropout': a share in (0, 1], got {self.dropout}")
+        for name in ("width", "shared", "epochs", "patience", "batch_size"):
+            if not getattr(self, name) >= 1:
+                raise SettingError(f"setting {name!r}: at least 1, got {getattr(self, name)}")
+        for name in ("coordination", "learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise SettingError(f"setting {name!r}: a number of at least 0, got {value}")
+        if self.learning_rate == 0:
+            raise SettingError("setting 'learning_rate': a number above 0, got 0")
 
 
 class FusionExperiment(Experiment):

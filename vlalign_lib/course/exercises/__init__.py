@@ -58,7 +58,7 @@ def find(exercise: str) -> Exercise:
     """
     chapter = str(exercise).partition(".")[0]
     known = of_chapter(chapter) if chapter in chapters() else {}
-    if exercise in known:
+    if isinstance(exercise, str) and exercise in known:
         return known[exercise]
     near = difflib.get_close_matches(str(exercise), list(known), n=1, cutoff=0.4)
     names = near or list(known) or [f"{name}.…" for name in chapters()]
