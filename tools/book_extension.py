@@ -37,8 +37,10 @@ from vlalign_lib.data import DATASETS, DataUnavailable, fetch
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGGER = logging.getLogger(__name__)
+# what every page looks like
+LOOKS = ("book/_assets/*.css", "tools/book_extension.py")
 # what the outputs of a notebook depend on besides its own cells
-INPUTS = ("vlalign_lib/**/*", "results/**/*.json", "constraints.txt", "tools/book_extension.py")
+INPUTS = ("vlalign_lib/**/*", "results/**/*.json", "constraints.txt")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -69,10 +71,10 @@ def prepare_mathjax(app: Sphinx, config: Any) -> None:
         LOGGER.info("MathJax could not be brought in: the pages will load it from the network")
 
 
-def fingerprint() -> str:
-    """A hash of everything besides a notebook's own cells that its outputs depend on."""
-    digest = hashlib.sha256(repr(bring_data()).encode())
-    for pattern in INPUTS:
+def fingerprint(patterns: tuple[str, ...], *more: object) -> str:
+    """A hash of the files that fit the patterns, and of whatever else matters."""
+    digest = hashlib.sha256(repr(more).encode())
+    for pattern in patterns:
         for path in sorted(ROOT.glob(pattern)):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
@@ -96,14 +98,15 @@ def forget_outdated(
 ) -> set[str]:
     """Empty the cache of outputs, and read every page again, when what they show has changed."""
     folder = Path(env.mystnb_config.execution_cache_path)
-    cache = get_cache(str(folder))
-    mark = folder / "fingerprint"
-    now = fingerprint()
-    if mark.exists() and mark.read_text() == now:
+    mark = folder / "fingerprints.json"
+    before = json.loads(mark.read_text()) if mark.exists() else {}
+    now = {"outputs": fingerprint(INPUTS, bring_data()), "looks": fingerprint(LOOKS)}
+    if before == now:
         return set()
-    cache.clear_cache()
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(now)
+    if before.get("outputs") != now["outputs"]:
+        get_cache(str(folder)).clear_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(now))
     return set(env.found_docs)
 
 

@@ -82,21 +82,34 @@ def test_words_on_stderr_fail_the_build(small_book):
     assert "stderr" in said
 
 
-def test_the_fingerprint_follows_library_and_ledger(tmp_path, monkeypatch):
+def test_the_fingerprint_follows_library_ledger_and_data(tmp_path, monkeypatch):
     for name in ("vlalign_lib/a.py", "results/linear/b.json", "constraints.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
     monkeypatch.setattr(book_extension, "ROOT", tmp_path)
-    seen = {book_extension.fingerprint()}
+    seen = {fingerprint_of_outputs(["digits"])}
     for name in ("vlalign_lib/a.py", "results/linear/b.json", "constraints.txt"):
         (tmp_path / name).write_text("2")
-        seen.add(book_extension.fingerprint())
-    monkeypatch.setattr(book_extension, "bring_data", list)
-    seen.add(book_extension.fingerprint())
+        seen.add(fingerprint_of_outputs(["digits"]))
+    seen.add(fingerprint_of_outputs(["digits", "wikipedia"]))
     assert len(seen) == 5
     (tmp_path / "README.md").write_text("no part of any output")
-    assert book_extension.fingerprint() in seen
+    assert fingerprint_of_outputs(["digits", "wikipedia"]) in seen
+
+
+def fingerprint_of_outputs(data):
+    return book_extension.fingerprint(book_extension.INPUTS, data)
+
+
+def test_a_new_look_is_shown_without_running_anything_again(small_book, tmp_path):
+    content = notebook("print('ran')")
+    assert small_book(content)[0] == 0
+    (tmp_path / "book/_assets/course.css").write_text("body { color: teal }")
+    code, said = small_book(content)
+    assert code == 0
+    assert "executing" not in said
+    assert "teal" in (tmp_path / "_build/html/_static/course.css").read_text()
 
 
 def test_data_that_cannot_be_had_does_not_stop_the_build(monkeypatch, tmp_path):
