@@ -115,3 +115,10 @@ def test_a_wheel_has_no_links_to_look_at(monkeypatch):
 def test_nothing_is_left_behind(tmp_path):
     diagnose()
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_looking_makes_no_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("VLALIGN_CACHE", str(tmp_path / "a" / "cache"))
+    monkeypatch.setenv("VLALIGN_RESULTS", str(tmp_path / "b" / "results"))
+    assert texts(of("folders"), "problem") == ""
+    assert list(tmp_path.iterdir()) == []

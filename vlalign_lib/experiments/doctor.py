@@ -118,12 +118,14 @@ def _folders() -> Iterator[Finding]:
         ("cache", cache_dir(), "VLALIGN_CACHE"),
         ("results", results_dir(), "VLALIGN_RESULTS"),
     ):
+        # A folder that is not there yet is not made by looking: its parent must do.
+        there = next(place for place in (folder, *folder.parents) if place.exists())
         try:
-            check_writable(folder, variable)
+            check_writable(there, variable)
         except OSError as error:
             yield Finding("folders", "problem", f"{what}: {error.strerror}")
             continue
-        free = shutil.disk_usage(folder).free // 2**20
+        free = shutil.disk_usage(there).free // 2**20
         text = f"{what}: {folder}, {free:,} MiB free"
         if free < _LEAST_FREE_MB:
             yield Finding("folders", "problem", f"{text}: make room, or set {variable}")
