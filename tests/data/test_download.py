@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -482,3 +482,15 @@ def test_what_the_disk_changes_under_way_does_not_count(toy, monkeypatch):
     with pytest.raises(DataUnavailable, match=r"big\.bin: changed while it was written"):
         fetch("toy", progress=False)
     assert names(toy) == [".lock"]
+
+
+def test_what_cannot_be_reached_prints_no_bar(monkeypatch, tmp_path, capsys):
+    """A page of the book falls back on recorded numbers; a bar in it would be noise."""
+    monkeypatch.setenv("VLALIGN_CACHE", str(tmp_path))
+    monkeypatch.setenv("VLALIGN_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.delenv("VLALIGN_OFFLINE", raising=False)
+    unreachable = replace(SETS["wikipedia"].files[0], urls=("http://127.0.0.1:9/x",))
+    monkeypatch.setitem(SETS, "wikipedia", replace(SETS["wikipedia"], files=(unreachable,)))
+    with pytest.raises(DataUnavailable):
+        fetch("wikipedia")
+    assert capsys.readouterr().err == ""

@@ -242,7 +242,8 @@ def _complete(url: str, entry: DataSet, file: DataFile, part: Path, progress: bo
         unit="B",
         unit_scale=True,
         unit_divisor=1024,
-        disable=not progress,
+        delay=0.5,  # seconds: what fails at once shows no bar
+        disable=not progress or os.environ.get("TQDM_DISABLE", "") not in ("", "0"),
     ) as bar:
         while _size(part) != file.size:
             reason = _ask(url, entry, file, part, bar)
