@@ -7,6 +7,11 @@ import warnings
 from typing import Any
 
 
+def silenced() -> bool:
+    """Tell whether the environment variable ``TQDM_DISABLE`` asks for no progress bars."""
+    return os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+
+
 def progress_bar(total: int, label: str, *, shown: bool = True, unit: str = "it") -> Any:
     """Return a tqdm bar: ``label``, share done, time left, and what ``set_postfix`` is given.
 
@@ -30,6 +35,5 @@ def progress_bar(total: int, label: str, *, shown: bool = True, unit: str = "it"
         from tqdm.auto import tqdm
 
         # tqdm's bar for notebooks does not read the variable itself.
-        silenced = os.environ.get("TQDM_DISABLE", "") not in ("", "0")
-        quiet: dict[str, Any] = {"disable": True} if silenced or not shown else {}
+        quiet: dict[str, Any] = {"disable": True} if silenced() or not shown else {}
         return tqdm(total=total, desc=label, unit=unit, dynamic_ncols=True, leave=True, **quiet)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from vlalign_lib._progress import silenced
 from vlalign_lib.data._cache import DataUnavailable, cache_dir, offline
 from vlalign_lib.data._registry import DataFile, DataSet, lookup
 
@@ -243,7 +244,7 @@ def _complete(url: str, entry: DataSet, file: DataFile, part: Path, progress: bo
         unit_scale=True,
         unit_divisor=1024,
         delay=0.5,  # seconds: what fails at once shows no bar
-        disable=not progress or os.environ.get("TQDM_DISABLE", "") not in ("", "0"),
+        disable=not progress or silenced(),
     ) as bar:
         while _size(part) != file.size:
             reason = _ask(url, entry, file, part, bar)
