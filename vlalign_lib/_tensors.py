@@ -1,0 +1,142 @@
+"""What every function on tensors asks of its input, and how losses are reduced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vlalign_lib._validate import is_one_of
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def as_floats(values: Any, name: str, shape: str) -> Tensor:
+    """Return ``values`` unless it is no dense tensor of real numbers with the axes of ``shape``.
+
+    ``shape`` shows the axes as the caller knows them, ``"(B, d)"`` say. Half precision becomes
+    float32, which keeps the gradient; a loss of 16-bit numbers is not worth having. Whether the
+    numbers are finite is not looked at: on a device that would make the host wait.
+
+    Raises:
+        ValueError: not a tensor, whole or complex numbers, sparse, another number of axes.
+    """
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"{name}: expected a torch tensor {shape}, got {type(values).__name__}; "
+            f"torch.as_tensor({name}) makes one"
+        )
+    if values.layout != torch.strided:
+        raise ValueError(f"{name}: expected a dense tensor, got a sparse one; use .to_dense()")
+    if not values.is_floating_point():
+        raise ValueError(
+            f"{name}: expected real numbers in floating point, got {values.dtype}; use .float()"
+        )
+    axes = shape.count(",") + 1 - shape.endswith(",)")
+    if values.ndim != axes:
+        raise ValueError(f"{name}: expected shape {shape}, got {tuple(values.shape)}")
+    return values.float() if values.element_size() < 4 else values
+
+
+def as_views(
+    x: Any, y: Any, *, min_rows: int = 1, same_width: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return two views (B, p) and (B, q), row i of one the partner of row i of the other.
+
+    Views of different precision meet in the wider one.
+
+    Raises:
+        ValueError: as ``as_floats``; different numbers of rows or devices, too few rows, no
+            columns, different widths where ``same_width`` asks for equal ones.
+    """
+    x, y = as_floats(x, "x", "(B, p)"), as_floats(y, "y", "(B, q)")
+    if x.shape[0] != y.shape[0]:
+        raise ValueError(
+            f"x has {x.shape[0]} rows and y has {y.shape[0]}: row i of one must be the partner of "
+            "row i of the other"
+        )
+    check_same_device(x, y)
+    if x.shape[0] < min_rows:
+        raise ValueError(f"x and y: need at least {min_rows} rows, got {x.shape[0]}")
+    if x.shape[1] == 0 or y.shape[1] == 0:
+        raise ValueError(f"x and y: need columns, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if same_width and x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"x has {x.shape[1]} columns and y has {y.shape[1]}: they are compared with each "
+            "other, so embed both into the same number of dimensions"
+        )
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype), y.to(dtype)
+
+
+def as_classes(labels: Any, n: int, device: torch.device, name: str = "labels") -> Tensor:
+    """Return class indices (n,) as an int64 tensor on ``device``.
+
+    Raises:
+        ValueError: not whole numbers, or not ``n`` of them.
+    """
+    labels = torch.as_tensor(labels, device=device)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"{name}: expected shape ({n},), one class a row, got {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"{name}: expected whole numbers, got {labels.dtype}; use .long()")
+    return labels.long()
+
+
+def check_same_device(*tensors: Tensor) -> None:
+    """Raise a ValueError unless all tensors lie on one device."""
+    devices = sorted({str(tensor.device) for tensor in tensors})
+    if len(devices) > 1:
+        raise ValueError(f"expected tensors on one device, got them on {' and '.join(devices)}")
+
+
+def as_number(
+    value: Any, name: str, *, low: float | None = None, above: float | None = None
+) -> float:
+    """Return a finite Python number, at least ``low`` and greater than ``above`` where given.
+
+    Raises:
+        ValueError: not a number, not finite, too small.
+    """
+    if not isinstance(value, int | float) and getattr(value, "size", None) is not None:
+        with suppress(AttributeError, ValueError, RuntimeError):
+            value = value.item()  # a numpy scalar or a tensor of one element
+    least = f" of at least {low:g}" if low is not None else ""
+    least = f" greater than {above:g}" if above is not None else least
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number{least}, got {value!r}")
+    if (low is not None and value < low) or (above is not None and value <= above):
+        raise ValueError(f"{name}: expected a number{least}, got {value!r}")
+    return float(value)
+
+
+def check_choice(value: Any, name: str, choices: Sequence[str]) -> None:
+    """Raise a ValueError unless ``value`` is one of the words."""
+    if not is_one_of(value, tuple(choices)):
+        words = ", ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name}: expected one of {words}, got {value!r}")
+
+
+def reduce_loss(values: Tensor, reduction: Reduction) -> Tensor:
+    """Return the mean or the sum of ``values``, or ``values`` themselves for ``"none"``.
+
+    Raises:
+        ValueError: another word.
+    """
+    check_choice(reduction, "reduction", ("mean", "sum", "none"))
+    if reduction == "none":
+        return values
+    return values.mean() if reduction == "mean" else values.sum()
+
+
+@contextmanager
+def without_autocast(device: torch.device) -> Iterator[None]:
+    """Keep mixed precision out: similarities and losses are computed as wide as they came."""
+    with torch.autocast(device.type, enabled=False):
+        yield
