@@ -3,7 +3,7 @@
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python,$(if $(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null | grep True),$(p))))
 
-.PHONY: book test lint bench times setup clean help
+.PHONY: book test lint bench checks times peers setup clean help
 
 book: python  ## build the book and print the page to open
 	@$(PYTHON) tools/tasks.py book
@@ -17,8 +17,14 @@ lint: python  ## ruff and mypy
 bench: python  ## time the library beside its peers
 	@$(PYTHON) tools/tasks.py bench
 
+checks: python  ## measure how well the numerics agree with their oracles and peers
+	@$(PYTHON) tools/tasks.py checks
+
 times: python  ## measure what each chapter takes and record it
 	@$(PYTHON) tools/tasks.py times
+
+peers: python  ## install the libraries that ours is compared with
+	@$(PYTHON) tools/tasks.py peers
 
 setup: python  ## only create .venv and install
 	@$(PYTHON) tools/tasks.py setup

@@ -7,7 +7,8 @@ A benchmark is a list of functions that each return a ``Case``. For every case t
    round, so that a busy machine slows all of them alike;
 3. reports medians and the ratio of every peer's median to ours.
 
-One JSON file a benchmark goes to ``results/benchmarks/``, with the facts of the machine.
+One JSON file a benchmark goes to ``results/benchmarks/``, with the facts of the machine; a run
+with several threads has a file of its own.
 README.md beside this file shows how to write one.
 """
 
@@ -60,6 +61,7 @@ class Case:
 
     ``difference(ours, theirs)`` is one number, compared with ``tolerance``. ``work`` names what
     one call gets through, as ``(amount, unit)``, for a rate beside the time ("GB", say).
+    ``function`` names what is timed, ``"losses.cca_loss"`` say, for the page of checks.
     """
 
     operation: str
@@ -72,6 +74,7 @@ class Case:
     rounds: int = 7
     work: tuple[float, str] | None = None
     note: str = ""
+    function: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +128,8 @@ def main(
             print(markdown([row], header=len(rows) == 1), flush=True)
             del case
             gc.collect()
-    target = arguments.output or (None if arguments.only else RESULTS / f"{name}.json")
+    file = f"{name}.json" if arguments.threads == 1 else f"{name}_{arguments.threads}_threads.json"
+    target = arguments.output or (None if arguments.only else RESULTS / file)
     if failed:
         print("\nnot written: an answer disagreed or a limit was passed", file=sys.stderr)
     elif target is not None:
@@ -167,6 +171,7 @@ def measure_time(case: Case, rounds: int | None = None) -> dict[str, Any]:
         "kind": "time",
         "operation": case.operation,
         "size": case.size,
+        "function": case.function,
         "goal": case.goal,
         "note": case.note,
         "passed": passed,

@@ -4,8 +4,8 @@
 - MathJax and the data sets are brought in once, so that pages need no network;
 - notebooks whose outputs are not cached are executed side by side, one process each, and
   the cache is emptied when the library, the ledger or the pinned packages have changed;
-- the directives ``ledger-table``, ``benchmark-table`` and ``measured-times`` show records, and
-  ``wall-of-glyphs`` draws the picture of the front page.
+- the directives ``ledger-table``, ``benchmark-table``, ``checked-against`` and
+  ``measured-times`` show records, and ``wall-of-glyphs`` draws the picture of the front page.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from checked_against import CheckedAgainst
 from docutils import nodes
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
@@ -38,7 +39,7 @@ from vlalign_lib.data import DATASETS, DataUnavailable, fetch
 ROOT = Path(__file__).resolve().parent.parent
 LOGGER = logging.getLogger(__name__)
 # what every page looks like
-LOOKS = ("book/_assets/*.css", "tools/book_extension.py")
+LOOKS = ("book/_assets/*.css", "tools/book_extension.py", "tools/checked_against.py")
 # what the outputs of a notebook depend on besides its own cells
 INPUTS = ("vlalign_lib/**/*", "results/**/*.json", "constraints.txt")
 
@@ -53,6 +54,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-skip-member", skip_inherited_plumbing)
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("benchmark-table", BenchmarkTable)
+    app.add_directive("checked-against", CheckedAgainst)
     app.add_directive("measured-times", MeasuredTimes)
     app.add_directive("wall-of-glyphs", WallOfGlyphs)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

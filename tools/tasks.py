@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Set up, build, test: what `make` calls, and what to call where there is no make.
 
-python tools/tasks.py book | test | lint | bench | times | setup | links
+python tools/tasks.py book | test | lint | bench | checks | times | peers | setup | links
 
 Only the standard library is used, and the syntax stays old enough for an old Python to get
 as far as the message that it is too old.
@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -33,7 +34,9 @@ def main(argv=None):
         "test": test,
         "lint": lint,
         "bench": bench,
+        "checks": checks,
         "times": times,
+        "peers": peers,
         "setup": setup,
         "links": mend_links,
     }
@@ -184,11 +187,25 @@ def lint():
     python("tools/stamp.py", "--check")
 
 
-def bench():
+def peers():
     python("-m", "pip", "install", "--quiet", "-r", "requirements-bench.txt")
+
+
+def bench():
+    peers()
     for name in sorted(os.listdir(os.path.join(ROOT, "benchmarks"))):
         if name.startswith("bench_") and name.endswith(".py"):
             python(os.path.join("benchmarks", name))
+
+
+def checks():
+    peers()
+    with tempfile.TemporaryDirectory() as folder:
+        python(
+            "-m", "pytest", "-q", "tests/losses", "tests/similarity", "tests/temporal",
+            OMP_NUM_THREADS="1", VLALIGN_PEERS="1", VLALIGN_RECORD_CHECKS=folder,
+        )  # fmt: skip
+        python("tools/collect_checks.py", folder)
 
 
 def times():
