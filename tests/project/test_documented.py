@@ -23,7 +23,8 @@ def parts():
         if hasattr(module, "__all__"):
             yield found.name
         else:
-            yield from (f"{found.name}.{m.name}" for m in pkgutil.iter_modules(module.__path__))
+            inside = pkgutil.iter_modules(module.__path__)
+            yield from (f"{found.name}.{m.name}" for m in inside if not m.name.startswith("_"))
 
 
 PARTS = sorted(parts())

@@ -1,31 +1,9 @@
-"""What every fusion module does with its two views: check them, and build small networks."""
+"""What every fusion module does with its two views: check them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import torch
-from torch import Tensor, nn
-
-
-def check_dims(**dims: int) -> None:
-    """Raise a ValueError unless every named width is a whole number of at least 1."""
-    for name, value in dims.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-
-
-def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
-    """Return linear layers ``dim_in → hidden… → dim_out`` with a ReLU between any two."""
-    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
-        raise ValueError(f"hidden: expected a sequence of widths such as (64,), got {hidden!r}")
-    check_dims(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
-    widths = [dim_in, *hidden, dim_out]
-    layers: list[nn.Module] = []
-    for left, right in pairwise(widths):
-        layers += [nn.Linear(left, right), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+from torch import Tensor
 
 
 def check_tensor(values: object, name: str) -> None:

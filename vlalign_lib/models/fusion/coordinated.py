@@ -7,13 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models.fusion._inputs import (
-    check_dims,
-    check_tensor,
-    check_view,
-    mlp,
-    resolve_views,
-)
+from vlalign_lib.models._layers import check_dims, mlp
+from vlalign_lib.models.fusion._inputs import check_tensor, check_view, resolve_views
 from vlalign_lib.models.fusion.standardise import BlockStandardiser
 
 

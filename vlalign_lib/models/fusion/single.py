@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vlalign_lib.models.fusion._inputs import check_dims, check_view, mlp
+from vlalign_lib.models._layers import check_dims, mlp
+from vlalign_lib.models.fusion._inputs import check_view
 from vlalign_lib.models.fusion.standardise import BlockStandardiser
 
 

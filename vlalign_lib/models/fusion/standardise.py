@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models.fusion._inputs import check_dims, check_mask, check_view
+from vlalign_lib.models._layers import check_dims
+from vlalign_lib.models.fusion._inputs import check_mask, check_view
 
 
 class BlockStandardiser(nn.Module):
