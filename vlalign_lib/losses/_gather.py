@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let ``gather_rows`` return the rows of this process alone, inside a ``with`` block.
+
+    For what every process computes from the same rows, validation say: gathered, each of them
+    would be there once a process.
+    """
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -33,7 +52,8 @@ def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
         ValueError: on every process, where one has another number of rows, another shape of a row
             or another dtype.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    apart = not (dist.is_available() and dist.is_initialized()) or _ALONE.get()
+    if apart or dist.get_world_size() == 1:
         return tensors
     _check_alike(tensors)
     return tuple(
