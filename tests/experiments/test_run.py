@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vlalign_lib._cost import WATTS_PER_CORE, Cost, CostMeter, peak_memory_mb
 from vlalign_lib.data import DataUnavailable
 from vlalign_lib.experiments import (
     EXPERIMENTS,
@@ -24,13 +25,7 @@ from vlalign_lib.experiments import (
 )
 from vlalign_lib.experiments import _run as run_module
 from vlalign_lib.experiments import linear as linear_experiment
-from vlalign_lib.experiments._environment import (
-    WATTS_PER_CORE,
-    Cost,
-    CostMeter,
-    one_thread,
-    peak_memory_mb,
-)
+from vlalign_lib.experiments._environment import one_thread
 from vlalign_lib.experiments._lock import exclusive
 
 QUICK = {"datasets": "digits", "methods": "cca,cfa", "components": "5,10", "cca_regs": "0.1"}
@@ -419,6 +414,19 @@ def test_the_meter_counts_time_and_memory():
     assert cost.wall_s >= cost.cpu_s / 2
     assert cost.peak_mb > 300
     assert peak_memory_mb() >= cost.peak_mb - 1
+
+
+def test_meters_run_inside_one_another():
+    """The inner one starts the count of the memory anew, and the outer one does not forget."""
+    import numpy as np
+
+    outer = CostMeter()
+    block = np.ones(40_000_000)
+    total = float(block.sum())
+    del block
+    inner = CostMeter().read()
+    assert total == 40_000_000
+    assert outer.read().peak_mb > inner.peak_mb + 200
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))

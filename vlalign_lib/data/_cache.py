@@ -1,11 +1,8 @@
-"""Where downloaded and computed files are kept, and how they get there whole or not at all."""
+"""Where downloaded and computed files are kept."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -58,31 +55,3 @@ def offline() -> bool:
         True
     """
     return os.environ.get("VLALIGN_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``target``, and put it in place of ``target`` at the end.
-
-    Until the last moment ``target`` is untouched; on any error the temporary file goes. Two
-    processes may do this at once: each has a file of its own, and the last one wins whole.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        yield Path(name)
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
-        os.replace(name, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current

@@ -12,9 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._files import replacing
 from vlalign_lib._validate import is_one_of
 from vlalign_lib.data import _glyph_manifest as manifest
-from vlalign_lib.data._cache import DataUnavailable, cache_dir, replacing
+from vlalign_lib.data._cache import DataUnavailable, cache_dir
 from vlalign_lib.data._order import check_seed
 from vlalign_lib.data._paired import PairedDataset
 from vlalign_lib.data._raster import RASTER_VERSION, SIZE

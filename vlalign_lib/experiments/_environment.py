@@ -1,4 +1,4 @@
-"""On what a record was made: commit, versions, processor, time, memory, energy."""
+"""On what a record was made: commit, versions, processor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,76 +16,10 @@ from pathlib import Path
 import vlalign_lib
 from vlalign_lib.experiments._ledger import checkout
 
-WATTS_PER_CORE = 10.0
-WATTS_PER_GPU = 250.0
-ENERGY_METHOD = (
-    f"an estimate, no meter: {WATTS_PER_CORE:g} W for each second of CPU time and "
-    f"{WATTS_PER_GPU:g} W for each second of wall-clock time with a GPU"
-)
-"""How the field ``energy`` is computed; a laptop core draws 3–15 W under load."""
-
 # What the numbers may depend on. The rest of the library (figures, course) is left out, so that
 # a run that was stopped continues although a figure was changed meanwhile.
 _SOURCES = ("data", "experiments", "linear", "metrics", "models", "training")
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "matplotlib")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one part of a run has cost.
-
-    Args:
-        wall_s: seconds of wall-clock time.
-        cpu_s: seconds of CPU time, all threads.
-        gpu_s: seconds of wall-clock time with a GPU in use.
-        peak_mb: largest resident memory in MiB, None where it cannot be read.
-    """
-
-    wall_s: float
-    cpu_s: float
-    gpu_s: float = 0.0
-    peak_mb: float | None = None
-
-    @property
-    def joules(self) -> float:
-        """The estimated energy; see :data:`ENERGY_METHOD`."""
-        return WATTS_PER_CORE * self.cpu_s + WATTS_PER_GPU * self.gpu_s
-
-
-class CostMeter:
-    """Counts from its creation on; :meth:`read` gives the cost so far."""
-
-    def __init__(self) -> None:
-        # On Linux the kernel's high-water mark can be set back to the present size.
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def read(self) -> Cost:
-        """Return the cost since this meter was made."""
-        wall = time.perf_counter() - self._wall
-        torch = sys.modules.get("torch")
-        on_gpu = torch is not None and torch.cuda.is_initialized()
-        return Cost(
-            wall_s=round(wall, 3),
-            cpu_s=round(time.process_time() - self._cpu, 3),
-            gpu_s=round(wall, 3) if on_gpu else 0.0,
-            peak_mb=peak_memory_mb(),
-        )
-
-
-def peak_memory_mb() -> float | None:
-    """Return the process's largest resident memory in MiB, None where it cannot be read."""
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        line = next(line for line in lines if line.startswith("VmHWM"))
-        return round(int(line.split()[1]) / 1024, 1)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
 @contextmanager

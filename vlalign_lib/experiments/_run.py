@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlalign_lib._cost import ENERGY_METHOD, Cost, CostMeter
+from vlalign_lib._files import replacing
 from vlalign_lib._progress import progress_bar
 from vlalign_lib.experiments._environment import (
-    ENERGY_METHOD,
-    Cost,
-    CostMeter,
     commit,
     device,
     one_thread,
@@ -289,8 +288,6 @@ def write_text(path: Path, text: str, variable: str) -> None:
         OSError: the file cannot be written; the text names it, and the variable that names
             another folder.
     """
-    from vlalign_lib.data._cache import replacing
-
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import sklearn
 from numpy.typing import NDArray
 
 from vlalign_lib import __version__
+from vlalign_lib._files import replacing
 
 _FORMAT = 1
 _KEY = "vlalign_lib.linear"
@@ -36,17 +36,8 @@ def write(path: str | os.PathLike[str], record: dict[str, Any], arrays: dict[str
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     blob = save(tensors, metadata={_KEY: json.dumps(header, allow_nan=False)})
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(target) as temporary:
+        temporary.write_bytes(blob)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -86,9 +77,3 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArra
 
 def _kinds(record: dict[str, Any]) -> dict[str, type]:
     return {name: type(value) for name, value in record.items()}
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -2,110 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vlalign_lib._progress import progress_bar
-from vlalign_lib._validate import as_array, as_seed
-from vlalign_lib.training._seeds import seeded
-
-LossFn = Callable[..., Tensor]
-"""``loss_fn(model, *batch)`` returns a scalar; ``model.training`` is false in validation."""
+from vlalign_lib.training._data import Columns, as_columns, count, place
+from vlalign_lib.training._device import as_device, deterministic
+from vlalign_lib.training._engine import Engine, LossFn, ScheduleFn
+from vlalign_lib.training._precision import mixed_dtype
+from vlalign_lib.training._randomness import randomness
+from vlalign_lib.training._run import MonitorFn, Run
+from vlalign_lib.training.checkpoint import CheckpointFolder, fingerprint
+from vlalign_lib.training.config import FitConfig
+from vlalign_lib.training.context import takes_context
+from vlalign_lib.training.distributed import copy_from_first, world
+from vlalign_lib.training.history import History
+from vlalign_lib.training.samplers import PairedSampler, Sampler
+from vlalign_lib.training.schedules import warmup_constant, warmup_cosine
 
 OptimiserFn = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How long, how fast and from which seed a model is trained.
-
-    Args:
-        epochs: passes through the training data.
-        batch_size: items a step; None takes all of them at once. The last batch of an epoch is
-            smaller where the size does not divide the number of items.
-        learning_rate: AdamW's step size.
-        weight_decay: AdamW's decoupled weight decay.
-        patience: epochs without a lower validation loss after which training stops; None never
-            stops early.
-        seed: of the order of the items and of whatever the loss or the model draws.
-        device: ``"cpu"``, ``"cuda"``, …, or ``"auto"`` for a GPU where there is one.
-        progress: whether to show a bar with the loss and the time left.
-
-    Raises:
-        ValueError: a number that makes no sense; the text names it.
-
-    Chapter:
-        02, where the first model is trained.
-
-    Example:
-        >>> FitConfig(epochs=5).batch_size
-        64
-    """
-
-    epochs: int = 100
-    batch_size: int | None = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    patience: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        whole = {"epochs": self.epochs, "batch_size": self.batch_size, "patience": self.patience}
-        for name, value in whole.items():
-            if value is None and name != "epochs":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-        if not (_is_real(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(
-                f"learning_rate: expected a number above 0, got {self.learning_rate!r}"
-            )
-        if not (_is_real(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(
-                f"weight_decay: expected a number of at least 0, got {self.weight_decay!r}"
-            )
-        as_seed(self.seed)
-        if not isinstance(self.progress, bool):
-            raise ValueError(f"progress: expected True or False, got {self.progress!r}")
-
-
-@dataclass(frozen=True)
-class History:
-    """What happened during training.
-
-    Args:
-        train_loss: mean loss over the items of each epoch, as the weights moved.
-        validation_loss: loss after each epoch; empty where no validation data was given.
-        best_epoch: the epoch, counted from 1, whose weights the model holds now.
-        stopped_early: whether the patience ran out.
-        steps: updates of the weights.
-        seconds: wall-clock time.
-        device: where it ran.
-
-    Chapter:
-        02, where the first model is trained.
-
-    Example:
-        >>> History((2.0, 1.0), (), 2, False, 10, 0.1, "cpu").train_loss[-1]
-        1.0
-    """
-
-    train_loss: tuple[float, ...]
-    validation_loss: tuple[float, ...]
-    best_epoch: int
-    stopped_early: bool
-    steps: int
-    seconds: float
-    device: str
 
 
 def fit(
@@ -116,28 +34,54 @@ def fit(
     *,
     validation: Sequence[Any] | None = None,
     optimiser: OptimiserFn | None = None,
+    sampler: Sampler | None = None,
+    schedule: ScheduleFn | None = None,
+    monitor: MonitorFn | None = None,
 ) -> History:
     r"""Minimise a loss over batches, and leave the model with its best weights.
 
     .. math:: \min_\theta \; \frac{1}{n} \sum_{i=1}^{n} \ell\big(f_\theta, (x_i, y_i, \dots)\big)
 
     Each epoch takes the items in a new order. With validation data the loss on it is computed
-    after each epoch, in evaluation mode and without gradients; the weights of the best epoch
-    are put back at the end, and ``config.patience`` may end training before. Without it the
-    last weights stay. The same seed, data and initial weights give bit-identical weights on the
-    same machine; torch's global random state is left as it was found.
+    after each epoch, in evaluation mode, in full precision and without gradients; the weights of
+    the best epoch are put back at the end, and ``config.patience`` may end training before.
+    Without it the last weights stay. The same seed, data and initial weights give bit-identical
+    weights on the same machine; global random states are left as they were found.
+
+    With ``config.folder`` the run can be killed at any moment and started again by the same call:
+    it goes on from its last checkpoint and ends in the same bits as if nothing had happened. A
+    run that has ended is only read back.
+
+    Under ``torchrun`` each process computes an equal share of every batch and the gradients are
+    averaged, whichever parts of the model the loss calls and whether it gathers the rows of all
+    processes or not. Give every process the same data and the same model; the weights start as
+    those of rank 0, which alone writes files and shows progress. Buffers such as the running
+    statistics of batch normalisation are rank 0's.
 
     Args:
         model: any module; it is moved to the device, trained in place, and left there in
-            evaluation mode.
+            evaluation mode. Whatever else has weights or running values (label heads,
+            discriminators, class centres, a temperature) is a part of it.
         loss_fn: ``loss_fn(model, *batch)`` returns a finite scalar, a mean over the batch's
-            items. ``model.training`` tells it whether it is called for training.
+            items. ``model.training`` tells it whether it is called for training. Where it has a
+            parameter named ``context``, it is given a :class:`FitContext` under that name.
+            Weights that the loss of a step does not reach stay as they are in that step.
         data: arrays or tensors with one row an item, all of the same length n;
-            ``(images, texts, labels)``, say. Floating-point numbers arrive as float32.
+            ``(images, texts, labels)``, say. None stands for a view that is missing and arrives
+            as None. Floating-point numbers arrive in the precision of the weights, float32 or
+            float64.
         config: see :class:`FitConfig`; None takes its defaults.
         validation: the same arrays for held-out items.
         optimiser: ``optimiser(parameters)`` returns a torch optimiser to use in place of AdamW;
             the configuration's learning rate and weight decay are then not used.
+        sampler: which items make a batch, a :class:`ClassBalancedSampler` say, in place of a
+            :class:`PairedSampler` of the configuration's ``batch_size``, ``drop_last`` and
+            ``seed``.
+        schedule: ``schedule(step, total)`` returns the share of the learning rate for the next
+            update, in place of the configuration's one.
+        monitor: ``monitor(model)`` returns the number by which epochs are compared, the smaller
+            the better, in place of the validation loss: minus a mean average precision, say. It is
+            called in evaluation mode, without gradients.
 
     Returns:
         The history.
@@ -146,14 +90,17 @@ def fit(
         ValueError: no items, arrays of different length, a batch larger than the data (ask for
             fewer, or for None, which takes all of them), a patience without validation data,
             validation data of other arrays than the data, a model without trainable weights, a
-            loss that is no scalar or does not depend on the weights, or an argument of another
-            kind than named above.
-        FloatingPointError: the loss is NaN or infinite; the text names the step.
+            loss that is no scalar or does not depend on the weights, a batch that the processes
+            cannot share evenly, a folder with the checkpoint of another run, or an argument of
+            another kind than named above.
+        FloatingPointError: the loss is NaN or infinite; the text names the step and what to try.
+        MemoryError: out of memory; the text names the batch size and what to set.
 
     Chapter:
         02, where the first model is trained.
 
     Example:
+        >>> from vlalign_lib.training import seeded
         >>> x = torch.arange(8.0)[:, None]
         >>> with seeded(0):
         ...     line = nn.Linear(1, 1)
@@ -164,209 +111,138 @@ def fit(
         >>> history.steps, history.train_loss[0] > history.train_loss[-1]
         (6, True)
     """
-    _check_kinds(model, loss_fn, config, optimiser)
+    _check_kinds(
+        model,
+        loss_fn=loss_fn,
+        config=config,
+        optimiser=optimiser,
+        sampler=sampler,
+        schedule=schedule,
+        monitor=monitor,
+    )
     config = config or FitConfig()
-    device = _device(config.device)
-    train = _tensors(data, "data", device)
-    held_out = None if validation is None else _tensors(validation, "validation", device)
+    device = as_device(config.device)
+    processes = world(device=device.type, timeout=config.timeout)
+    if device.type == "cuda" and device.index is None and processes.size > 1:
+        device = torch.device("cuda", processes.local_rank)
+    wide = any(weight.dtype == torch.float64 for weight in model.parameters())
+    precision = torch.float64 if wide else torch.float32
+    train = as_columns(data, "data", precision)
+    held_out = None if validation is None else as_columns(validation, "validation", precision)
+    _check_held_out(train, held_out, config, monitor)
+    if sampler is None:
+        sampler = PairedSampler(
+            count(train), config.batch_size, drop_last=config.drop_last, seed=config.seed
+        )
+    for size in sampler.sizes:
+        processes.check_even(size)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError("model: has no trainable weights, so there is nothing to fit")
+    model.to(device)
+    copy_from_first([*model.parameters(), *model.buffers()])
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    total = config.epochs * len(sampler)
+    engine = Engine(
+        model,
+        loss_fn,
+        takes_context(loss_fn),
+        weights,
+        _optimiser(weights, optimiser, config),
+        schedule or _schedule(config),
+        total,
+        config.max_grad_norm,
+        mixed_dtype(config.precision, device),
+        device,
+        processes,
+    )
+    engine.schedule(0, total)  # a warm-up that is too long is told before anything is trained
+    with randomness(config.seed, processes.rank, device) as streams, deterministic(device):
+        run = Run(config, engine, sampler, streams)
+        try:
+            if config.folder is not None:
+                identity = _identity(config, engine, sampler, optimiser, schedule, train, held_out)
+                run.open(CheckpointFolder(config.folder), identity)
+            run.train(place(train, device), held_out and place(held_out, device), monitor)
+        finally:
+            run.close()
+        return run.finish()
+
+
+def _check_kinds(model: Any, **others: Any) -> None:
+    """Raise a ValueError where an argument of ``fit`` is of a kind that cannot work."""
+    wanted: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "loss_fn": (callable, "a function of (model, *batch)"),
+        "config": (lambda c: c is None or isinstance(c, FitConfig), "a FitConfig or None"),
+        "optimiser": (_callable_or_none, "a function of the parameters, or None"),
+        "sampler": (lambda s: s is None or isinstance(s, Sampler), "a Sampler or None"),
+        "schedule": (_callable_or_none, "a function of (step, total), or None"),
+        "monitor": (_callable_or_none, "a function of the model, or None"),
+    }
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: expected a torch module, got {type(model).__name__}")
+    for name, value in others.items():
+        right, what = wanted[name]
+        if not right(value):
+            raise ValueError(f"{name}: expected {what}, got {type(value).__name__}")
+
+
+def _callable_or_none(value: Any) -> bool:
+    return value is None or callable(value)
+
+
+def _check_held_out(
+    train: Columns, held_out: Columns | None, config: FitConfig, monitor: MonitorFn | None
+) -> None:
     if held_out is not None and len(held_out) != len(train):
         raise ValueError(
             f"validation: expected {len(train)} arrays like data, got {len(held_out)}; the loss is "
             "called with the same arguments for both"
         )
-    n = train[0].shape[0]
-    batch_size = n if config.batch_size is None else int(config.batch_size)
-    if batch_size > n:
-        raise ValueError(
-            f"batch_size: {batch_size} items a step, but the data has {n}; use at most {n}, or "
-            "None for all of them at once"
-        )
-    if config.patience is not None and held_out is None:
+    if config.patience is not None and held_out is None and monitor is None:
         raise ValueError(
             f"patience: {config.patience} epochs without a lower validation loss, but there is "
             "no validation data; pass validation=(…), or patience=None"
         )
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not weights:
-        raise ValueError("model: has no trainable weights, so there is nothing to fit")
-    model.to(device)
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _optimiser(
+    weights: list[nn.Parameter], optimiser: OptimiserFn | None, config: FitConfig
+) -> torch.optim.Optimizer:
     if optimiser is None:
-        steps = torch.optim.AdamW(
-            weights, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-    else:
-        steps = optimiser(weights)  # type: ignore[assignment]
-        if not isinstance(steps, torch.optim.Optimizer):
-            raise ValueError(f"optimiser: expected it to return a torch optimiser, got {steps!r}")
-
-    started = time.perf_counter()
-    train_loss: list[float] = []
-    validation_loss: list[float] = []
-    best: dict[str, Tensor] | None = None
-    best_epoch, stopped, step = config.epochs, False, 0
-    total = config.epochs * math.ceil(n / batch_size)
-    with (
-        seeded(config.seed) as generator,
-        progress_bar(total, type(model).__name__, shown=config.progress, unit="step") as bar,
-    ):
-        for epoch in range(1, config.epochs + 1):
-            model.train()
-            summed = 0.0
-            for rows in torch.randperm(n, generator=generator).split(batch_size):
-                step += 1
-                batch = [tensor[rows.to(device)] for tensor in train]
-                loss = _scalar(loss_fn(model, *batch))
-                if not loss.requires_grad:
-                    raise ValueError(
-                        "loss_fn: the loss does not depend on the model's weights; compute it from "
-                        "model(…), without detach() or no_grad()"
-                    )
-                value = float(loss.detach())
-                if not math.isfinite(value):
-                    raise FloatingPointError(
-                        f"the loss is {value} at step {step} (epoch {epoch}): look for NaN in "
-                        f"the data, or lower the learning rate ({config.learning_rate:g})"
-                    )
-                steps.zero_grad(set_to_none=True)
-                loss.backward()
-                steps.step()
-                summed += value * len(rows)
-                bar.update(1)
-            train_loss.append(summed / n)
-            shown = {"loss": f"{train_loss[-1]:.4f}"}
-            if held_out is not None:
-                validation_loss.append(_evaluate(model, loss_fn, held_out, batch_size, epoch))
-                shown["validation"] = f"{validation_loss[-1]:.4f}"
-                if best is None or validation_loss[-1] < min(validation_loss[:-1]):
-                    best_epoch = epoch
-                    best = {k: v.detach().clone() for k, v in model.state_dict().items()}
-                stopped = config.patience is not None and epoch - best_epoch >= config.patience
-            bar.set_postfix(shown)
-            if stopped:
-                break
-    if best is not None:
-        model.load_state_dict(best)
-    model.eval()
-    return History(
-        tuple(train_loss),
-        tuple(validation_loss),
-        best_epoch,
-        stopped,
-        step,
-        time.perf_counter() - started,
-        str(device),
-    )
+        return torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
+    made: Any = optimiser(weights)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise ValueError(f"optimiser: expected it to return a torch optimiser, got {made!r}")
+    return made
 
 
-def _is_real(value: Any) -> bool:
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return real and bool(np.isfinite(value))
+def _schedule(config: FitConfig) -> ScheduleFn:
+    curve = warmup_cosine if config.schedule == "cosine" else warmup_constant
+    return partial(curve, warmup=config.warmup, start=config.warmup_start)
 
 
-def _check_kinds(model: Any, loss_fn: Any, config: Any, optimiser: Any) -> None:
-    """Raise a ValueError where an argument of ``fit`` is of a kind that cannot work."""
-    for name, value, right, wanted in (
-        ("model", model, isinstance(model, nn.Module), "a torch module"),
-        ("loss_fn", loss_fn, callable(loss_fn), "a function of (model, *batch)"),
-        ("config", config, config is None or isinstance(config, FitConfig), "a FitConfig or None"),
-        (
-            "optimiser",
-            optimiser,
-            optimiser is None or callable(optimiser),
-            "a function of the parameters, or None",
-        ),
-    ):
-        if not right:
-            raise ValueError(f"{name}: expected {wanted}, got {type(value).__name__}")
+def _identity(
+    config: FitConfig,
+    engine: Engine,
+    sampler: Sampler,
+    optimiser: Any,
+    schedule: Any,
+    train: Columns,
+    held_out: Columns | None,
+) -> dict[str, Any]:
+    """Return what a run is, in plain values: a checkpoint of another one is refused."""
+    model = engine.model
+    return {
+        **config.settings(),
+        "world_size": engine.world.size,
+        "model": f"{type(model).__name__} of {sum(w.numel() for w in model.parameters())} weights",
+        "optimiser": type(engine.optimiser).__name__ if optimiser is None else _name(optimiser),
+        "sampler": f"{type(sampler).__name__} of {len(sampler)} batches of {sampler.sizes}",
+        "scheduler": None if schedule is None else _name(schedule),
+        "data": fingerprint(train),
+        "validation data": None if held_out is None else fingerprint(held_out),
+    }
 
 
-def _device(name: str) -> torch.device:
-    if not isinstance(name, str):
-        raise ValueError(f'device: expected a name such as "cpu" or "auto", got {name!r}')
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: {name!r} is no device torch knows ({error})") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError('device: no CUDA device here; use "cpu", or "auto" for what there is')
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device: {name!r} asked for, but there are {torch.cuda.device_count()} CUDA devices, "
-            'counted from 0; use one of them, or "auto"'
-        )
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device: {name!r} cannot be used here; use "cpu" or "auto"') from error
-    return device
-
-
-def _tensors(arrays: Sequence[Any], name: str, device: torch.device) -> list[Tensor]:
-    """Return the arrays as tensors on ``device``, floating-point ones as float32."""
-    if isinstance(arrays, Tensor | np.ndarray | str) or not isinstance(arrays, Sequence):
-        raise ValueError(f"{name}: expected a tuple of arrays, got {type(arrays).__name__}")
-    if not arrays:
-        raise ValueError(f"{name}: expected at least one array, got none")
-    tensors: list[Tensor] = []
-    for i, array in enumerate(arrays):
-        # A copy, because arrays of a data set are read-only and torch would warn.
-        tensor = array if isinstance(array, Tensor) else _copied(array, f"{name}[{i}]")
-        if tensor.is_meta or tensor.layout != torch.strided:
-            raise ValueError(
-                f"{name}[{i}]: expected a dense tensor with values; use .to_dense() on a sparse one"
-            )
-        if tensor.ndim < 1 or tensor.shape[0] == 0:
-            raise ValueError(
-                f"{name}[{i}]: expected one row an item, at least one; "
-                f"got shape {tuple(tensor.shape)}"
-            )
-        if tensor.shape[0] != len(tensors[0] if tensors else tensor):
-            raise ValueError(
-                f"{name}[{i}]: has {tensor.shape[0]} rows and {name}[0] has {len(tensors[0])}: "
-                "row i of each must belong to the same item"
-            )
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32)
-        tensors.append(tensor.detach().to(device))
-    return tensors
-
-
-def _copied(array: Any, name: str) -> Tensor:
-    values = as_array(array, name)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: expected real numbers, one row an item, got {values.dtype}")
-    native = values.dtype.newbyteorder("=")
-    if native == np.longdouble:
-        native = np.dtype(np.float64)
-    return torch.from_numpy(np.array(values, dtype=native))
-
-
-def _scalar(loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(f"loss_fn: expected a scalar tensor, got {what}; take the mean")
-    if not loss.is_floating_point():
-        raise ValueError(f"loss_fn: expected a floating-point number, got {loss.dtype}")
-    return loss
-
-
-def _evaluate(
-    model: nn.Module, loss_fn: LossFn, data: list[Tensor], batch_size: int, epoch: int
-) -> float:
-    """Return the mean loss over held-out items, batch by batch in their own order."""
-    model.eval()
-    n = data[0].shape[0]
-    summed = 0.0
-    with torch.no_grad():
-        for start in range(0, n, batch_size):
-            batch = [tensor[start : start + batch_size] for tensor in data]
-            summed += float(_scalar(loss_fn(model, *batch))) * batch[0].shape[0]
-    if not math.isfinite(summed):
-        raise FloatingPointError(
-            f"the validation loss is {summed / n} after epoch {epoch}: look for NaN in the "
-            "validation data"
-        )
-    return summed / n
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
