@@ -1,3 +1,21 @@
-"""Alignment of sequences in time: DTW, soft-DTW, S2DTW."""
+"""Alignment of sequences in time: DTW, soft-DTW, S2DTW.
 
-__all__: list[str] = []
+Costs are tensors (B, n, m), one matrix a pair of sequences. Every function runs on the CPU
+(compiled loops), on CUDA (a Triton kernel) and, as plain torch, everywhere else.
+"""
+
+from vlalign_lib.temporal.dtw import dtw
+from vlalign_lib.temporal.s2dtw import S2DTW, s2dtw
+from vlalign_lib.temporal.soft_alignment import soft_alignment
+from vlalign_lib.temporal.soft_dtw import SoftDTW, soft_dtw
+from vlalign_lib.temporal.soft_min import soft_min
+
+__all__ = [
+    "S2DTW",
+    "SoftDTW",
+    "dtw",
+    "s2dtw",
+    "soft_alignment",
+    "soft_dtw",
+    "soft_min",
+]
