@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold
 
 import vlalign_lib.linear
-from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
+from vlalign_lib.linear import CCA, CFA, JRL, LGCFL, KernelCCA, SemanticMatching
 from vlalign_lib.metrics import mean_reciprocal_rank
 
 ESTIMATORS = {
@@ -28,6 +28,10 @@ ESTIMATORS = {
     "sm": SemanticMatching(),
     "scm": SemanticMatching(on=CCA(n_components=3), space="log"),
     "scm-kernel": SemanticMatching(on=KernelCCA(n_components=3)),
+    "lgcfl": LGCFL(),
+    "lgcfl-groups": LGCFL(sparsity=2.0, groups=(3, (0, 0, 1, 1, 2))),
+    "jrl": JRL(neighbours=10),
+    "jrl-votes": JRL(neighbours=10, graph="released", space="votes"),
 }
 
 
@@ -213,6 +217,9 @@ def test_grid_search_hands_labels_through(pairs):
     grid = {"on__n_components": [1, 3], "reg": [1e-3, 1e6]}
     search = GridSearchCV(scm, grid, cv=KFold(3)).fit(x, y, labels=labels)
     assert search.best_params_ == {"on__n_components": 3, "reg": 1e-3}
+    for method in (LGCFL(), JRL(neighbours=10)):
+        search = GridSearchCV(method, {"sparsity": [1.0, 1e5]}, cv=KFold(3))
+        assert search.fit(x, y, labels=labels).best_params_ == {"sparsity": 1.0}
     with sklearn.config_context(enable_metadata_routing=True):
         routed = SemanticMatching().set_fit_request(labels=True)
         search = GridSearchCV(routed, {"reg": [1e-3, 1.0]}, cv=3).fit(x, y, labels=labels)

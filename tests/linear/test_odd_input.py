@@ -8,6 +8,8 @@ from scipy import sparse
 from vlalign_lib.linear import (
     CCA,
     CFA,
+    JRL,
+    LGCFL,
     KernelCCA,
     SemanticMatching,
     canonical_correlations,
@@ -23,7 +25,9 @@ def related_views():
     return x, x @ rng.normal(size=(4, 3)) + 0.5 * rng.normal(size=(12, 3))
 
 
-@pytest.mark.parametrize("method", [CCA(2), KernelCCA(2), CFA(2), SemanticMatching()])
+@pytest.mark.parametrize(
+    "method", [CCA(2), KernelCCA(2), CFA(2), SemanticMatching(), LGCFL(), JRL()]
+)
 def test_tensors_are_rows_whatever_their_state(method):
     x, y = related_views()
     expected = method.fit(x, y, LABELS).embed_images(x)

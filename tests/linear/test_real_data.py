@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlalign_lib.data import available, load_digit_halves, load_glyphs, load_wikipedia
-from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
+from vlalign_lib.linear import CCA, CFA, JRL, LGCFL, KernelCCA, SemanticMatching
 from vlalign_lib.metrics import mean_average_precision
 
 METHODS = {
@@ -15,6 +15,8 @@ METHODS = {
     "CFA": CFA(),
     "SM": SemanticMatching(),
     "SCM": SemanticMatching(on=CCA()),
+    "LGCFL": LGCFL(),
+    "JRL": JRL(),
 }
 
 
@@ -42,7 +44,15 @@ def digits():
 # On 800 training pairs; the spread over splits is about 0.01 (SCM 0.02).
 @pytest.mark.parametrize(
     ("method", "expected"),
-    [("CCA", 0.417), ("CFA", 0.417), ("KernelCCA", 0.632), ("SCM", 0.672), ("SM", 0.803)],
+    [
+        ("CCA", 0.417),
+        ("CFA", 0.417),
+        ("KernelCCA", 0.632),
+        ("SCM", 0.672),
+        ("SM", 0.803),
+        ("LGCFL", 0.57),
+        ("JRL", 0.57),
+    ],
 )
 def test_digits(method, expected, digits):
     assert digits[method] == pytest.approx(expected, abs=0.015)
@@ -51,6 +61,12 @@ def test_digits(method, expected, digits):
 def test_digits_order(digits):
     assert max(digits["CCA"], digits["CFA"]) + 0.15 < digits["KernelCCA"]
     assert digits["CCA"] + 0.2 < digits["SCM"] < digits["SM"]
+
+
+def test_votes_of_neighbours_find_more_digits_than_the_cosine(digits):
+    data = load_digit_halves(seed=0)
+    train, test = data.split("train"), data.split("test")
+    assert np.mean(both_directions(JRL(space="votes"), train, test)) > digits["JRL"] + 0.1
 
 
 def test_glyphs_are_found_by_family():
@@ -73,7 +89,13 @@ def wikipedia():
 
 @pytest.mark.parametrize(
     ("method", "low", "high"),
-    [("CCA", 0.213, 0.226), ("SM", 0.242, 0.256), ("SCM", 0.246, 0.264)],
+    [
+        ("CCA", 0.213, 0.226),
+        ("SM", 0.242, 0.256),
+        ("SCM", 0.246, 0.264),
+        ("LGCFL", 0.24, 0.256),
+        ("JRL", 0.24, 0.256),
+    ],
 )
 def test_wikipedia_lies_where_the_method_sheet_says(method, low, high, wikipedia):
     assert low <= np.mean(wikipedia[method]) <= high

@@ -71,9 +71,7 @@ class TwoViewEstimator(BaseEstimator, ABC):
             ValueError: views that are not paired, fewer than two pairs, NaN or infinity,
                 a view without any variation, or a parameter out of range.
         """
-        x = as_matrix(images, "images", min_rows=2)
-        y = as_matrix(texts, "texts", min_rows=2)
-        check_paired(x, y, ("images", "texts"))
+        x, y = self._pairs(images, texts)
         self._fit(x, y, labels)
         self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
         return self
@@ -158,6 +156,16 @@ class TwoViewEstimator(BaseEstimator, ABC):
     @abstractmethod
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:
         """Embed checked rows of one view."""
+
+    @staticmethod
+    def _pairs(
+        images: ArrayLike, texts: ArrayLike
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return both views checked, (n, p) and (n, q)."""
+        x = as_matrix(images, "images", min_rows=2)
+        y = as_matrix(texts, "texts", min_rows=2)
+        check_paired(x, y, ("images", "texts"))
+        return x, y
 
     def _rows(self, values: ArrayLike, view: Name) -> NDArray[np.floating]:
         check_is_fitted(self, "n_components_")
@@ -276,6 +284,8 @@ def _plain(value: Any) -> Any:
     """Return ``value`` as JSON knows it."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, tuple | list):
         return [_plain(entry) for entry in value]
     return value
