@@ -46,12 +46,12 @@ def test_dropout_works_in_training_only():
         assert torch.equal(encoder(x), encoder(x))
 
 
-def test_a_shift_moves_whole_pictures_and_lets_background_in():
+def test_a_shift_moves_whole_pictures_and_repeats_their_edge():
     x = torch.arange(1.0, 1 + 60 * 25).reshape(60, 5, 5)
     moved = random_shift(x, 2, torch.Generator().manual_seed(0))
     steps = set()
     for before, after in zip(x.numpy(), moved.numpy(), strict=True):
-        padded = np.pad(before, 2)
+        padded = np.pad(before, 2, mode="edge")
         fits = [
             (i, j)
             for i in range(5)

@@ -19,9 +19,10 @@ ALLOWED = {
     "losses": {"similarity", "temporal"},
     "models": set(),
     "training": {"models", "losses", "metrics"},
-    "experiments": {"data", "metrics", "linear", "models", "training"},
+    "methods": {"linear", "losses", "metrics", "models", "training"},
+    "experiments": {"data", "metrics", "linear", "methods", "models", "training"},
     "viz": {"metrics", "data"},
-    "course": {"experiments", "metrics", "data", "viz", "linear", "models"},
+    "course": {"experiments", "metrics", "data", "viz", "linear", "losses", "methods", "models"},
 }
 
 

@@ -9,10 +9,11 @@ from torch import Tensor
 def random_shift(x: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:
     r"""Move each picture by its own random step, up to ``most`` pixels each way.
 
-    .. math:: x'_{b,i,j} = x_{b,\, i - s_b,\, j - t_b}, \qquad
-              s_b, t_b \sim \mathcal U\{-\text{most}, \dots, \text{most}\}
+    .. math:: x'_{b,i,j} = x_{b,\, [i - s_b],\, [j - t_b]}, \qquad
+              s_b, t_b \sim \mathcal U\{-\text{most}, \dots, \text{most}\},
 
-    What enters at the border is 0, the background.
+    where [·] is the nearest row or column that there is: the picture's own edge is what enters
+    at the border, in whatever units the picture has.
 
     Args:
         x: pictures (B, height, width); not written to.
@@ -42,9 +43,8 @@ def random_shift(x: Tensor, most: int, generator: torch.Generator | None = None)
         )
     if most == 0:
         return x
-    steps = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator).to(x.device)
-    padded = torch.nn.functional.pad(x, (most,) * 4)
-    rows = torch.arange(height, device=x.device) + steps[0]  # (B, height)
-    columns = torch.arange(width, device=x.device) + steps[1]  # (B, width)
+    steps = torch.randint(-most, most + 1, (2, count, 1), generator=generator).to(x.device)
+    rows = (torch.arange(height, device=x.device) - steps[0]).clamp(0, height - 1)  # (B, height)
+    columns = (torch.arange(width, device=x.device) - steps[1]).clamp(0, width - 1)  # (B, width)
     items = torch.arange(count, device=x.device)
-    return padded[items[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return x[items[:, None, None], rows[:, :, None], columns[:, None, :]]

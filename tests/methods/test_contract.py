@@ -1,0 +1,249 @@
+"""What every method of the table promises alike."""
+
+import inspect
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, KFold
+
+import vlalign_lib.methods
+from vlalign_lib.methods import METHODS
+from vlalign_lib.methods._base import DeepMethod
+from vlalign_lib.metrics import mean_reciprocal_rank
+
+DEEP = [name for name, method in METHODS.items() if issubclass(method, DeepMethod)]
+
+
+def quick(name, **settings):
+    """The method, small and short where it is trained."""
+    method = METHODS[name](random_state=0)
+    if name in DEEP:
+        method.set_params(epochs=15, batch_size=64, hidden=(32,), channels=4, device="cpu")
+    if name in DEEP and "n_components" in method.get_params():
+        method.set_params(n_components=4)
+    return method.set_params(**settings)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """240 pairs of three classes, nonlinear in a shared latent; pictures and vectors."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(240) % 3
+    latent = rng.normal(size=(240, 3)) + 3 * np.eye(3)[labels]
+    images = np.tanh(latent @ rng.normal(size=(3, 64))) + 0.1 * rng.normal(size=(240, 64))
+    texts = np.tanh(latent @ rng.normal(size=(3, 12))) + 0.1 * rng.normal(size=(240, 12))
+    return images.reshape(240, 8, 8).astype(np.float32), texts, labels
+
+
+@pytest.fixture(scope="module")
+def fitted(pairs):
+    return {name: quick(name).fit(*pairs) for name in METHODS}
+
+
+def test_every_public_class_is_a_method_of_the_table():
+    public = {
+        thing
+        for name in vlalign_lib.methods.__all__
+        if inspect.isclass(thing := getattr(vlalign_lib.methods, name))
+    }
+    assert public <= set(METHODS.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scikit_learns_habits(name, pairs, fitted):
+    method = quick(name)
+    before = {key: repr(value) for key, value in method.get_params().items()}
+    with pytest.raises(NotFittedError):
+        method.embed_images(pairs[0])
+    assert {key: repr(v) for key, v in fitted[name].get_params().items()} == before
+    fresh = clone(fitted[name])
+    with pytest.raises(NotFittedError):
+        fresh.embed_texts(pairs[1])
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        fresh.set_params(nonsense=1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_either_view_embeds_alone(name, pairs, fitted):
+    images, texts, _ = pairs
+    u, v = fitted[name].embed_images(images), fitted[name].embed_texts(texts[:7])
+    assert u.shape == (240, fitted[name].n_components_)
+    assert v.shape == (7, fitted[name].n_components_)
+    assert u.dtype == v.dtype == np.float64
+    np.testing.assert_allclose(fitted[name].embed_images(images[:2]), u[:2], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_learns_something(name, pairs, fitted):
+    images, texts, _ = pairs
+    u, v = fitted[name].embed_images(images), fitted[name].embed_texts(texts)
+    expected = (mean_reciprocal_rank(u, v) + mean_reciprocal_rank(v, u)) / 2
+    assert fitted[name].score(images, texts) == pytest.approx(expected, abs=1e-12)
+    assert expected > 1.5 * (1 / np.arange(1, 241)).mean()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_bits_and_leaves_the_data_alone(name, pairs, fitted):
+    frozen = [part.copy() for part in pairs]
+    for part in frozen:
+        part.flags.writeable = False
+    again = quick(name).fit(*frozen)
+    np.testing.assert_array_equal(again.embed_images(pairs[0]), fitted[name].embed_images(pairs[0]))
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_another_seed_gives_another_network(name, pairs, fitted):
+    other = quick(name, random_state=1, epochs=1).fit(*pairs)
+    one = quick(name, epochs=1).fit(*pairs)
+    assert not np.allclose(other.embed_images(pairs[0]), one.embed_images(pairs[0]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_saved_and_loaded_it_says_the_same(name, pairs, fitted, tmp_path):
+    path = tmp_path / "method.safetensors"
+    fitted[name].save(path)
+    loaded = METHODS[name].load(path)
+    assert loaded.get_params(deep=False).keys() == fitted[name].get_params(deep=False).keys()
+    for embed, rows in (("embed_images", pairs[0]), ("embed_texts", pairs[1])):
+        np.testing.assert_array_equal(
+            getattr(loaded, embed)(rows), getattr(fitted[name], embed)(rows)
+        )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_file_of_one_method_is_refused_by_another(name, fitted, tmp_path):
+    fitted[name].save(tmp_path / "method")
+    other = METHODS["cca" if name != "cca" else "cfa"]
+    with pytest.raises(ValueError, match="holds a"):
+        other.load(tmp_path / "method")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_of_the_paper_make_a_method(name):
+    paper = METHODS[name].from_paper()
+    assert isinstance(paper, METHODS[name])
+    assert "ertain" in inspect.getdoc(METHODS[name].from_paper), "what is certain is said"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_vectors_are_as_welcome_as_pictures(name, pairs):
+    images, texts, labels = pairs
+    flat = quick(name).fit(images.reshape(240, 64), texts, labels)
+    assert flat.score(images.reshape(240, 64), texts) > 1.5 * (1 / np.arange(1, 241)).mean()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_units_of_a_view_do_not_matter(name, pairs, fitted):
+    images, texts, labels = pairs
+    other = quick(name).fit(1000.0 * images.astype(np.float64) + 50, 1e-3 * texts - 2, labels)
+    score = other.score(1000.0 * images.astype(np.float64) + 50, 1e-3 * texts - 2)
+    assert score == pytest.approx(fitted[name].score(images, texts), abs=0.05)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_held_out_pairs_choose_the_epoch(name, pairs):
+    images, texts, labels = pairs
+    method = quick(name, epochs=4)
+    method.fit(images[:160], texts[:160], labels[:160],
+               validation=(images[160:], texts[160:], labels[160:]))  # fmt: skip
+    assert len(method.validation_curve_) == 4
+    assert method.best_epoch_ == 1 + int(np.argmin(method.validation_curve_))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_labels_are_read_where_they_are_needed_only(name, pairs):
+    images, texts, _ = pairs
+    method = quick(name)
+    if name in DEEP:
+        method.set_params(epochs=1)
+    needs = getattr(method, "needs_labels", name in ("sm", "scm", "lgcfl", "jrl"))
+    if needs:
+        with pytest.raises(ValueError, match="labels"):
+            method.fit(images, texts)
+    else:
+        method.fit(images, texts)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_pairs_without_a_class_are_no_obstacle(name, pairs):
+    images, texts, labels = pairs
+    some = np.where(np.arange(240) % 4 == 0, -1, 5 + 2 * labels)
+    method = quick(name).fit(images, texts, some)
+    assert np.isfinite(method.embed_images(images)).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x[:-1], y), "images has 239 rows and texts has 240"),
+        (lambda x, y: (x * np.nan, y), "NaN"),
+        (lambda x, y: (x, np.ones_like(y)), "constant"),
+        (lambda x, y: (x[:, 0, 0], y), "expected"),
+    ],
+)
+def test_bad_input_is_explained(name, change, message, pairs):
+    images, texts = change(*pairs[:2])
+    with pytest.raises(ValueError, match=message):
+        quick(name).fit(images, texts, pairs[2])
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", -1.0),
+        ("dropout", 1.0),
+        ("scaling", "rows"),
+        ("hidden", (0,)),
+        ("channels", 0),
+        ("random_state", -1),
+        ("device", "abacus"),
+    ],
+)
+def test_settings_without_sense_are_named(name, setting, value, pairs):
+    images, texts, labels = pairs
+    if setting == "hidden":
+        images = images.reshape(240, 64)
+    with pytest.raises(ValueError, match="seed" if setting == "random_state" else setting):
+        quick(name, **{setting: value}).fit(images, texts, labels)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_rows_of_another_shape_are_explained(name, pairs, fitted):
+    with pytest.raises(ValueError, match="expected 64 numbers a row"):
+        fitted[name].embed_images(np.zeros((2, 9, 9)))
+    with pytest.raises(ValueError, match="validation: expected items like those of training"):
+        quick(name).fit(*pairs, validation=(np.zeros((5, 3)), pairs[1][:5], pairs[2][:5]))
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_few_pairs_are_enough_to_answer(name, pairs):
+    images, texts, labels = pairs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        method = quick(name, epochs=2).fit(images[:12], texts[:12], labels[:12])
+    assert np.isfinite(method.embed_images(images)).all()
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_grid_search_finds_its_way(name, pairs):
+    images, texts, labels = pairs
+    search = GridSearchCV(
+        quick(name, epochs=3), {"learning_rate": [1e-9, 1e-2]}, cv=KFold(2), error_score="raise"
+    )
+    search.fit(images, texts, labels=labels)
+    assert search.best_params_ == {"learning_rate": 1e-2}
+
+
+def test_importing_the_methods_draws_nothing():
+    code = "import vlalign_lib.methods, sys; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
