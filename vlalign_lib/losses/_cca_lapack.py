@@ -31,6 +31,7 @@ FAINT = 1e-10
 EPS = float(np.finfo(np.float64).eps)
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def forward(
     x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, *, keep: bool
 ) -> tuple[Tensor, State | None]:
@@ -92,7 +93,9 @@ def backward(state: State, slope: Tensor, wanted: tuple[bool, bool]) -> list[Ten
 
 
 def _centred(view: Tensor) -> Matrix:
-    h = view.detach().numpy().astype(np.float64)
+    values = view.detach().numpy()
+    # First by a row: a unit that is constant becomes 0, where its mean would leave rounding.
+    h: Matrix = np.subtract(values, values[0], dtype=np.float64)
     h -= h.mean(axis=0)
     return h
 

@@ -59,6 +59,7 @@ def backward(state: State, slope: Tensor, wanted: tuple[bool, bool]) -> list[Ten
 
 def _centred(view: Tensor) -> Tensor:
     h = view.detach().double()
+    h = h - h[0]  # a unit that is constant becomes 0, where its mean would leave rounding
     return h - h.mean(dim=0)
 
 

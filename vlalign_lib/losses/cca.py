@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from vlalign_lib._tensors import as_number, as_views, check_choice
 from vlalign_lib.losses import _cca_lapack, _cca_torch
@@ -159,14 +158,31 @@ class _Correlations(torch.autograd.Function):
     ) -> Tensor:
         ctx.kernel = kernel = _cca_lapack if x.device.type == "cpu" else _cca_torch
         value, ctx.state = kernel.forward(x, y, top_k, reg, squares, keep=keep)
+        ctx.save_for_backward(x, y)
         return -value.to(x.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        slope = -grads[0]
-        views = ctx.kernel.backward(ctx.state, slope.double(), ctx.needs_input_grad[:2])
-        return *(None if view is None else view.to(slope.dtype) for view in views), *[None] * 4
+        slope = -grads[0].detach().double()
+        views = ctx.kernel.backward(ctx.state, slope, ctx.needs_input_grad[:2])
+        found = [None if view is None else view.to(grads[0].dtype) for view in views]
+        if torch.is_grad_enabled():  # create_graph=True
+            found = [None if g is None else _Final.apply(g, *ctx.saved_tensors) for g in found]
+        return *found, None, None, None, None
+
+
+class _Final(torch.autograd.Function):
+    """A gradient that cannot be differentiated once more, and does not pass for a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return grad
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise NotImplementedError(
+            "cca_loss has no second derivative: its gradient cannot be part of another loss"
+        )
 
 
 def _check_top_k(top_k: Any, most: int) -> int | None:
