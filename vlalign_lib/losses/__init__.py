@@ -1,10 +1,16 @@
 """The objectives of the course: functions first, with a thin module around each."""
 
+from vlalign_lib.losses.adaptive_margin import (
+    AdaptiveMarginTripletLoss,
+    adaptive_margin_triplet_loss,
+    margin_weight,
+)
 from vlalign_lib.losses.cca import CCALoss, cca_loss
 from vlalign_lib.losses.classification_proxy import (
     ClassificationProxyLoss,
     classification_proxy_loss,
 )
+from vlalign_lib.losses.contrastive_pair import ContrastivePairLoss, contrastive_pair_loss
 from vlalign_lib.losses.correspondence import CorrespondenceLoss, correspondence_loss
 from vlalign_lib.losses.domain_adversarial import (
     DomainAdversarialLoss,
@@ -13,17 +19,35 @@ from vlalign_lib.losses.domain_adversarial import (
     gradient_reversal,
     reversal_schedule,
 )
+from vlalign_lib.losses.info_nce import InfoNCELoss, info_nce_loss
+from vlalign_lib.losses.mil_nce import MILNCELoss, mil_nce_loss
+from vlalign_lib.losses.sigmoid_pair import SigmoidPairLoss, sigmoid_pair_loss
+from vlalign_lib.losses.triplet import TripletLoss, TripletStatistics, triplet_loss
 
 __all__ = [
+    "AdaptiveMarginTripletLoss",
     "CCALoss",
     "ClassificationProxyLoss",
+    "ContrastivePairLoss",
     "CorrespondenceLoss",
     "DomainAdversarialLoss",
     "GradientReversal",
+    "InfoNCELoss",
+    "MILNCELoss",
+    "SigmoidPairLoss",
+    "TripletLoss",
+    "TripletStatistics",
+    "adaptive_margin_triplet_loss",
     "cca_loss",
     "classification_proxy_loss",
+    "contrastive_pair_loss",
     "correspondence_loss",
     "domain_adversarial_loss",
     "gradient_reversal",
+    "info_nce_loss",
+    "margin_weight",
+    "mil_nce_loss",
     "reversal_schedule",
+    "sigmoid_pair_loss",
+    "triplet_loss",
 ]
