@@ -1,0 +1,124 @@
+"""Soft-DTW on the processor: the functions of ``_torch`` on compiled vector loops.
+
+``_numba_kernels`` holds the loops. Here is decided which of them run, on how many threads. Nothing
+is kept from forward but the costs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlalign_lib.temporal import _numba_kernels as kernels
+
+State = tuple[Tensor, ...]
+CACHED = 1 << 20  # bytes of probabilities that lie in the second-level cache
+WORTH_A_THREAD = 400_000  # cells that keep a thread busy for much longer than it takes to start
+# log2(e) to twice the digits of float64
+LOG2_E = Fraction(1.4426950408889634) + Fraction(2.0355273740931033e-17)
+
+
+def forward(
+    cost: Tensor, lengths: Tensor | None, gamma: float, *, keep: bool
+) -> tuple[Tensor, State]:
+    """Return the soft-DTW values (B,), and the costs to keep."""
+    values = torch.empty(len(cost), dtype=cost.dtype)
+    _run("forward", (cost,), lengths, gamma, values)
+    return values, (cost,) if keep else ()
+
+
+def alignment(state: State, lengths: Tensor | None, gamma: float, shape: tuple[int, ...]) -> Tensor:
+    """Return E (B, n, m), how probable it is that the path visits each cell."""
+    (cost,) = state
+    expected = torch.empty_like(cost)
+    _run("alignment", (cost,), lengths, gamma, expected)
+    return expected
+
+
+def hessian_product(
+    state: State, expected: Tensor, direction: Tensor, lengths: Tensor | None, gamma: float
+) -> Tensor:
+    """Return the derivative (B, n, m) of E in a direction; in float64 on the way."""
+    (cost,) = state
+    if gamma == 0:
+        return torch.zeros_like(direction)
+    product = torch.empty_like(cost, dtype=torch.float64)
+    _run("product", (cost.double(), direction.double()), lengths, gamma, product)
+    return product.to(direction.dtype)
+
+
+def _run(
+    name: str, inputs: tuple[Tensor, ...], lengths: Tensor | None, gamma: float, output: Tensor
+) -> None:
+    size, n, m = inputs[0].shape
+    lanes = 128 // inputs[0].element_size()
+    by_pairs = _lanes_are_pairs(size, n, m, lanes)
+    function = getattr(kernels, f"{name}_{'pairs' if by_pairs else 'rows'}")
+    arrays = [tensor.view(-1).numpy() for tensor in inputs]
+    ends = np.full((size, 2), (n, m), np.int64) if lengths is None else lengths.numpy()
+    scale = _scale(gamma, n + m, arrays[0].dtype)
+    answer = output.view(-1).numpy()
+
+    def work(first: int, last: int) -> None:
+        function(*arrays, ends, n, m, gamma, scale, first, last, answer)
+
+    _share(work, -(-size // lanes) if by_pairs else size, size * n * m)
+
+
+def _lanes_are_pairs(size: int, n: int, m: int, lanes: int) -> bool:
+    """Tell whether pairs fill the lanes better than rows of one pair do."""
+    if n * m * 2 * 128 > CACHED:
+        return False
+    filled = size / (-(-size // lanes) * lanes)
+    filled_by_rows = n * m / (-(-n // lanes) * lanes * (m + lanes - 1))
+    return filled >= filled_by_rows
+
+
+@lru_cache(maxsize=64)
+def _scale(gamma: float, length: int, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return -log2(e)/gamma in two parts, the largest cost to be scaled so, and 1/gamma."""
+    real = dtype.type
+    if not 1e-30 < gamma < 1e30:
+        return real(1), real(0), real(-1), real(0)
+    factor = -LOG2_E / Fraction(gamma)
+    high = real(float(factor))
+    low = real(float(factor - Fraction(float(high))))
+    limit = min(float(1 << 22), kernels.LARGEST / length) / -float(high)
+    return high, low, real(min(limit, float(np.finfo(dtype).max))), real(1 / gamma)
+
+
+def _share(work: Callable[[int, int], None], blocks: int, cells: int) -> None:
+    """Run ``work`` on all blocks, on as many threads as torch has where it pays.
+
+    The threads live as long as the call: nothing is left over that a fork or another thread of
+    the caller could meet half-way.
+    """
+    count = min(torch.get_num_threads(), blocks, cells // WORTH_A_THREAD)
+    if count < 2:
+        work(0, blocks)
+        return
+    edges = [blocks * k // count for k in range(count + 1)]
+    errors: list[BaseException] = []
+
+    def guarded(first: int, last: int) -> None:
+        try:
+            work(first, last)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=pair) for pair in pairwise(edges[1:])]
+    for thread in threads:
+        thread.start()
+    guarded(edges[0], edges[1])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
