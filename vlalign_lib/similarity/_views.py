@@ -1,0 +1,174 @@
+"""What comes in: two views as tensors, which rows count, and how rows are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlalign_lib._tensors import as_floats, as_number, as_views, check_choice, check_same_device
+from vlalign_lib._validate import as_array, as_matrix, is_tensor
+
+Kernel = Literal["linear", "rbf"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How rows are compared, checked."""
+
+    kernel: Kernel
+    unbiased: bool
+    bandwidth: float
+    sigma: tuple[float, float] | None
+
+    @property
+    def least(self) -> int:
+        """How many rows there have to be."""
+        return 4 if self.unbiased else 2
+
+
+def as_settings(kernel: Any, unbiased: Any, bandwidth: Any, sigma: Any) -> Settings:
+    """Return the settings, or raise a ValueError that names the wrong one."""
+    check_choice(kernel, "kernel", get_args(Kernel))
+    if not isinstance(unbiased, bool | np.bool_):
+        raise ValueError(f"unbiased: expected True or False, got {unbiased!r}")
+    bandwidth = as_number(bandwidth, "bandwidth", above=0.0)
+    if sigma is not None:
+        pair = tuple(sigma) if isinstance(sigma, tuple | list) else (sigma, sigma)
+        if len(pair) != 2:
+            raise ValueError(f"sigma: expected a number, or a pair for (x, y), got {sigma!r}")
+        sigma = (as_number(pair[0], "sigma", above=0.0), as_number(pair[1], "sigma", above=0.0))
+    return Settings(kernel, bool(unbiased), bandwidth, sigma)
+
+
+def as_two_views(x: Any, y: Any) -> tuple[Tensor, Tensor, bool]:
+    """Return two paired views (n, p) and (n, q) as tensors, and whether they came as arrays."""
+    arrays = came_as_arrays(x, y)
+    for values, name in ((x, "x"), (y, "y")):
+        axes = values.ndim if is_tensor(values) else as_array(values, name).ndim
+        if axes > 2:
+            raise ValueError(
+                f"{name}: expected (n, d), one row an item, got shape {tuple(np.shape(values))}; "
+                f"pair_sequences makes rows of sequences, {name}.reshape(len({name}), -1) of "
+                "pictures"
+            )
+    if arrays:
+        x, y = as_tensor(as_matrix(x, "x")), as_tensor(as_matrix(y, "y"))
+    return *as_views(x, y), arrays
+
+
+def came_as_arrays(x: Any, y: Any) -> bool:
+    """Tell arrays from tensors; one of each is refused, since it is unclear what to return."""
+    if is_tensor(x) != is_tensor(y):
+        one, other = ("x", "y") if is_tensor(x) else ("y", "x")
+        raise ValueError(
+            f"{one} is a tensor and {other} is not: pass two tensors (the answer is a tensor, "
+            "with a gradient) or two arrays (the answer is a number)"
+        )
+    return not is_tensor(x)
+
+
+def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    """Share the memory of an array where torch can."""
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def as_mask(mask: Any, shape: tuple[int, ...], like: Tensor, name: str = "mask") -> Tensor:
+    """Return a mask of booleans on the device of ``like``, or raise a ValueError."""
+    if not is_tensor(mask):
+        mask = as_array(mask, name)
+        mask = as_tensor(mask) if mask.dtype == np.bool_ else mask
+    if mask.dtype != torch.bool:
+        raise ValueError(
+            f"{name}: expected booleans, True where a row counts, got {mask.dtype}; "
+            f"write {name} != 0 where numbers say it"
+        )
+    if tuple(mask.shape) != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {tuple(mask.shape)}")
+    check_same_device(mask, like)
+    return mask
+
+
+def kept_rows(x: Tensor, y: Tensor, mask: Any, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Return the rows that count, of which there have to be enough."""
+    if mask is not None:
+        mask = as_mask(mask, (len(x),), x)
+        x, y = x[mask], y[mask]
+    check_rows(len(x), settings, masked=mask is not None)
+    return x, y
+
+
+def check_rows(n: int, settings: Settings, *, masked: bool = False) -> None:
+    """Raise a ValueError where there are too few rows."""
+    if n >= settings.least:
+        return
+    form = "unbiased" if settings.unbiased else "biased"
+    raise ValueError(
+        f"{'mask keeps' if masked else 'x and y have'} {n} row{'s' * (n != 1)}: the {form} form "
+        f"needs at least {settings.least}; use larger batches, and leave out a last one that is "
+        "smaller"
+    )
+
+
+def check_answer(value: Tensor, x: Tensor, y: Tensor) -> None:
+    """Raise a ValueError where NaN or infinity came in: neither comes out unless it did."""
+    if bool(value.isfinite()):
+        return
+    for view, name in ((x, "x"), (y, "y")):
+        bad = (~view.isfinite()).any(dim=1).nonzero().flatten()
+        if len(bad):
+            raise ValueError(
+                f"{name}: {len(bad)} row(s) hold NaN or infinity, the first of those that count "
+                f"is row {int(bad[0])}; drop or impute them first"
+            )
+
+
+def check_widths(sigmas: Tensor, settings: Settings) -> None:
+    """Raise a ValueError where the median heuristic finds no width."""
+    if settings.kernel == "linear":
+        return
+    for sigma, name in zip(sigmas.tolist(), ("x", "y"), strict=True):
+        if sigma == 0:
+            raise ValueError(
+                f"{name}: the median distance between two rows is 0, since half of them or more "
+                "are the same; drop repeated rows, or give the width of the kernel as sigma="
+            )
+
+
+def check_variation(
+    own: tuple[Tensor, Tensor], views: tuple[Tensor, Tensor], settings: Settings
+) -> None:
+    """Raise a ValueError where HSIC of a view with itself is 0, so that CKA is 0/0."""
+    for value, view, name in zip(own, views, ("x", "y"), strict=True):
+        if bool(value != 0):
+            continue
+        if bool((view == view[:1]).all()):
+            raise ValueError(
+                f"{name}: all {len(view)} rows are the same, and CKA with a constant view is 0/0; "
+                "the representation has collapsed, or the wrong tensor came in"
+            )
+        raise ValueError(
+            f"{name}: apart from rounding, "
+            + (
+                "every two rows are equally alike (one-hot rows, say), so that the unbiased "
+                "HSIC of the view with itself is 0 and CKA is 0/0; use more rows or the biased form"
+                if settings.unbiased
+                else "all rows are the same under this kernel, and CKA is 0/0; "
+                + ("use a smaller sigma" if settings.kernel == "rbf" else "scale the view first")
+            )
+        )
+
+
+def as_sequences(values: Any, name: str, axes: str) -> Tensor:
+    """Return a batch of sequences as a tensor."""
+    if is_tensor(values):
+        return as_floats(values, name, axes)
+    array = as_array(values, name)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
+    wide = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    return as_floats(as_tensor(wide), name, axes)
