@@ -6,6 +6,7 @@ from vlalign_lib.losses.adaptive_margin import (
     margin_weight,
 )
 from vlalign_lib.losses.cca import CCALoss, cca_loss
+from vlalign_lib.losses.cka import CKALoss, cka_loss
 from vlalign_lib.losses.classification_proxy import (
     ClassificationProxyLoss,
     classification_proxy_loss,
@@ -27,6 +28,7 @@ from vlalign_lib.losses.triplet import TripletLoss, TripletStatistics, triplet_l
 __all__ = [
     "AdaptiveMarginTripletLoss",
     "CCALoss",
+    "CKALoss",
     "ClassificationProxyLoss",
     "ContrastivePairLoss",
     "CorrespondenceLoss",
@@ -39,6 +41,7 @@ __all__ = [
     "TripletStatistics",
     "adaptive_margin_triplet_loss",
     "cca_loss",
+    "cka_loss",
     "classification_proxy_loss",
     "contrastive_pair_loss",
     "correspondence_loss",
