@@ -23,7 +23,7 @@ def quick(name, **settings):
     """The method, small and short where it is trained."""
     method = METHODS[name](random_state=0)
     if name in DEEP:
-        method.set_params(epochs=15, batch_size=64, hidden=(32,), channels=4, device="cpu")
+        method.set_params(epochs=40, batch_size=40, hidden=(32,), channels=4, device="cpu")
     if name in DEEP and "n_components" in method.get_params():
         method.set_params(n_components=4)
     return method.set_params(**settings)
@@ -237,7 +237,7 @@ def test_a_few_pairs_are_enough_to_answer(name, pairs):
 def test_a_grid_search_finds_its_way(name, pairs):
     images, texts, labels = pairs
     search = GridSearchCV(
-        quick(name, epochs=3), {"learning_rate": [1e-9, 1e-2]}, cv=KFold(2), error_score="raise"
+        quick(name, epochs=12), {"learning_rate": [1e-9, 1e-2]}, cv=KFold(2), error_score="raise"
     )
     search.fit(images, texts, labels=labels)
     assert search.best_params_ == {"learning_rate": 1e-2}

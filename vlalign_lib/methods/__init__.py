@@ -27,6 +27,9 @@ After ``fit`` they have ``loss_curve_``, ``validation_curve_``, ``best_epoch_`` 
 
 from vlalign_lib.linear import CCA, CFA, JRL, LGCFL, KernelCCA, SemanticMatching
 from vlalign_lib.linear._base import TwoViewEstimator
+from vlalign_lib.methods.bimodal_ae import BimodalAE
+from vlalign_lib.methods.corr_ae import CorrAE, CorrCrossAE, CorrFullAE
+from vlalign_lib.methods.dcca import DCCA
 from vlalign_lib.methods.deep_sm import DeepSM
 from vlalign_lib.methods.scm import SCM
 
@@ -38,12 +41,22 @@ METHODS: dict[str, type[TwoViewEstimator]] = {
     "jrl": JRL,
     "sm": SemanticMatching,
     "scm": SCM,
+    "bimodal_ae": BimodalAE,
+    "corr_ae": CorrAE,
+    "corr_cross_ae": CorrCrossAE,
+    "corr_full_ae": CorrFullAE,
+    "dcca": DCCA,
     "deep_sm": DeepSM,
 }
 """``{name: class}`` of every method of the table and its neighbours."""
 
 __all__ = [
+    "DCCA",
     "METHODS",
     "SCM",
+    "BimodalAE",
+    "CorrAE",
+    "CorrCrossAE",
+    "CorrFullAE",
     "DeepSM",
 ]

@@ -1,0 +1,114 @@
+"""The bimodal autoencoder: one code of both views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from vlalign_lib.linear._base import Name
+from vlalign_lib.methods._base import DeepMethod
+from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.models.encoders import VectorEncoder
+from vlalign_lib.training import FitContext
+
+
+class _OneCode(TwoViewNetwork):
+    """Two inlets into one code; a view that is missing is a row of zeros, its mean."""
+
+    joint: nn.Module
+    shapes: dict[str, tuple[int, ...]]
+
+    def code(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the code (B, k) of both views."""
+        return self.joint(torch.cat([self.images(x), self.texts(y)], dim=1).relu())
+
+    def encode(self, rows: Tensor, view: Name) -> Tensor:
+        """Return the code (B, k) of one view, the other one missing."""
+        other: Name = "texts" if view == "images" else "images"
+        nothing = rows.new_zeros(len(rows), *self.shapes[other])
+        return self.code(rows, nothing) if view == "images" else self.code(nothing, rows)
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class BimodalAE(DeepMethod):
+    r"""Train one code from which both views can be reconstructed.
+
+    .. math::
+
+        \min \; \tfrac1p \lVert x - \hat x(c) \rVert^2 + \tfrac1q \lVert y - \hat y(c) \rVert^2,
+        \qquad c = h\bigl([\phi(x); \psi(y)]\bigr)
+
+    Trained on whole pairs only, it is not cross-modal: the code of a picture without its text has
+    never been asked for. With ``missing`` above 0 that share of the pairs is shown without the
+    text and the same share without the image, and both are reconstructed all the same; then a
+    code from either view alone comes near the code of the pair. Labels are not read.
+
+    Args:
+        missing: share of the pairs, in [0, 1/2], shown with one view only, for each view. 1/3
+            shows a third whole, a third as images, a third as texts.
+        n_components: dimensions k of the code.
+        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
+            weight_decay, random_state, device, progress: of every trained method; see
+            :mod:`vlalign_lib.methods`. Each inlet gives as many numbers as the code has.
+
+    Raises:
+        ValueError: in ``fit``; see there.
+
+    Source:
+        Ngiam et al., "Multimodal deep learning", ICML 2011, section 3. Certain: the shared code,
+        and the missing modality replaced by zeros with both views to be reconstructed. Different
+        here: no pretraining by restricted Boltzmann machines.
+
+    Chapter:
+        4, Autoencoders.
+
+    Example:
+        >>> from vlalign_lib.data import load_digit_halves
+        >>> train = load_digit_halves().split("train")
+        >>> method = BimodalAE(epochs=2, random_state=0).fit(train.images, train.texts)
+        >>> method.embed_texts(train.texts[:3]).shape
+        (3, 64)
+    """
+
+    dropout: float = 0.0
+    weight_decay: float = 1e-3
+    missing: float = 1 / 3
+
+    @classmethod
+    def from_paper(cls) -> Self:
+        """Return the settings of Ngiam et al. that these networks can have.
+
+        Certain: a third of the data whole, a third with each view alone. Not theirs: the widths.
+        """
+        return cls(missing=1 / 3)
+
+    def _network(self) -> TwoViewNetwork:
+        if not 0 <= self.missing <= 0.5:
+            raise ValueError(
+                f"missing: expected a share from 0 to 0.5 for each view, got {self.missing!r}"
+            )
+        k, wide = self.n_components, tuple(self.hidden)[::-1]
+        network = _OneCode(
+            *self._encoders(k),
+            joint=nn.Linear(2 * k, k),
+            to_images=VectorEncoder(k, self.n_features_in_, wide),
+            to_texts=VectorEncoder(k, self.n_text_features_in_, wide),
+        )
+        network.shapes = {"images": self.image_shape_, "texts": (self.n_text_features_in_,)}
+        return network
+
+    def _loss(
+        self, network: TwoViewNetwork, x: Tensor, y: Tensor, labels: Tensor, context: FitContext
+    ) -> Tensor:
+        whole: Any = network
+        seen_x, seen_y = x, y
+        if context.training:
+            drawn = torch.as_tensor(context.rng.random(len(x)), device=x.device)
+            seen_x = x * (drawn >= self.missing).view(-1, *[1] * (x.ndim - 1))
+            seen_y = y * (drawn < 1 - self.missing)[:, None]
+        code = whole.code(seen_x, seen_y)
+        lost_x = (whole.to_images(code) - x.flatten(1)).square().mean()
+        return lost_x + (whole.to_texts(code) - y).square().mean()
