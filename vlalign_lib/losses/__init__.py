@@ -22,6 +22,7 @@ from vlalign_lib.losses.domain_adversarial import (
 )
 from vlalign_lib.losses.info_nce import InfoNCELoss, info_nce_loss
 from vlalign_lib.losses.mil_nce import MILNCELoss, mil_nce_loss
+from vlalign_lib.losses.s2dtw_contrastive import S2DTWContrastiveLoss, s2dtw_contrastive_loss
 from vlalign_lib.losses.sigmoid_pair import SigmoidPairLoss, sigmoid_pair_loss
 from vlalign_lib.losses.triplet import TripletLoss, TripletStatistics, triplet_loss
 
@@ -36,6 +37,7 @@ __all__ = [
     "GradientReversal",
     "InfoNCELoss",
     "MILNCELoss",
+    "S2DTWContrastiveLoss",
     "SigmoidPairLoss",
     "TripletLoss",
     "TripletStatistics",
@@ -51,6 +53,7 @@ __all__ = [
     "margin_weight",
     "mil_nce_loss",
     "reversal_schedule",
+    "s2dtw_contrastive_loss",
     "sigmoid_pair_loss",
     "triplet_loss",
 ]

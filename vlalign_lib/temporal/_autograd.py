@@ -13,17 +13,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
+from torch.autograd import Function
 
 from vlalign_lib.temporal import _torch
 from vlalign_lib.temporal._backend import State, backend_for
+from vlalign_lib.temporal._checks import is_transformed
 
 
 def soft_dtw_values(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the values (B,) of checked costs (B, n, m), differentiable to any order."""
     if len(cost) == 0:
         return cost.sum((1, 2))
-    if _is_transformed(cost, lengths):
+    if is_transformed(cost, lengths):
         return _torch.differentiable(cost, lengths, gamma)
     if torch.is_grad_enabled() and cost.requires_grad:
         return _applied(_Values, cost, lengths, gamma)
@@ -34,7 +35,7 @@ def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tenso
     """Return the expected alignments (B, n, m), differentiable to any order."""
     if len(cost) == 0:
         return cost.clone()
-    if _is_transformed(cost, lengths):
+    if is_transformed(cost, lengths):
         return torch.func.grad(lambda c: _torch.differentiable(c, lengths, gamma).sum())(cost)
     if torch.is_grad_enabled() and cost.requires_grad:
         return _applied(_Alignment, cost, lengths, gamma)
@@ -44,6 +45,8 @@ def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tenso
 
 def hard_alignments(cost: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the DTW values (B,), differentiable, and the one best path (B, n, m) as ones."""
+    if len(cost) == 0:
+        return cost.sum((1, 2)), cost.detach().clone()
     values, state = _forward(cost, lengths, 0.0, keep=True)
     if torch.is_grad_enabled() and cost.requires_grad:
         values = _applied(_Values, cost, lengths, 0.0)
@@ -71,7 +74,7 @@ def _product(
 
 
 def _applied(function: type[Function], *inputs: Any) -> Tensor:
-    result: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
+    result: Tensor = function.apply(*inputs)
     return result
 
 
@@ -153,15 +156,3 @@ def _renamed(tensor: Tensor, further: bool) -> Tensor:
     if further and tensor.requires_grad:
         return tensor.view_as(tensor)
     return tensor.detach().requires_grad_()
-
-
-def _is_transformed(*tensors: Tensor | None) -> bool:
-    """Tell whether torch.func or forward-mode differentiation follows one of the tensors."""
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            return True
-        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
-            return True
-    return False

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from vlalign_lib._tensors import as_floats, as_number
 
@@ -80,7 +81,7 @@ def _as_whole(
     if lengths.device.type != "cpu":
         limit = torch.tensor(most, device=lengths.device)
         return torch.minimum(lengths.clamp(min=1), limit).to(device).contiguous()
-    if not _is_transformed(lengths) and shape[0]:
+    if not is_transformed(lengths) and shape[0]:
         for axis, largest in enumerate(most):
             column = lengths.view(shape[0], -1)[:, axis]
             low, high = (int(value) for value in column.aminmax())
@@ -92,5 +93,13 @@ def _as_whole(
     return lengths.to(device).contiguous()
 
 
-def _is_transformed(tensor: Tensor) -> bool:
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+def is_transformed(*tensors: Tensor | None) -> bool:
+    """Tell whether torch.func or forward-mode differentiation follows one of the tensors."""
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return True
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
+            return True
+    return False
