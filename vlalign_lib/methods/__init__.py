@@ -27,11 +27,16 @@ After ``fit`` they have ``loss_curve_``, ``validation_curve_``, ``best_epoch_`` 
 
 from vlalign_lib.linear import CCA, CFA, JRL, LGCFL, KernelCCA, SemanticMatching
 from vlalign_lib.linear._base import TwoViewEstimator
+from vlalign_lib.methods.acmr import ACMR
 from vlalign_lib.methods.bimodal_ae import BimodalAE
+from vlalign_lib.methods.ccl import CCL
 from vlalign_lib.methods.corr_ae import CorrAE, CorrCrossAE, CorrFullAE
 from vlalign_lib.methods.dcca import DCCA
 from vlalign_lib.methods.deep_sm import DeepSM
+from vlalign_lib.methods.info_nce import InfoNCE
+from vlalign_lib.methods.sam import SAM
 from vlalign_lib.methods.scm import SCM
+from vlalign_lib.methods.triplet import Triplet
 
 METHODS: dict[str, type[TwoViewEstimator]] = {
     "cca": CCA,
@@ -47,16 +52,26 @@ METHODS: dict[str, type[TwoViewEstimator]] = {
     "corr_full_ae": CorrFullAE,
     "dcca": DCCA,
     "deep_sm": DeepSM,
+    "acmr": ACMR,
+    "ccl": CCL,
+    "triplet": Triplet,
+    "sam": SAM,
+    "info_nce": InfoNCE,
 }
 """``{name: class}`` of every method of the table and its neighbours."""
 
 __all__ = [
+    "ACMR",
+    "CCL",
     "DCCA",
     "METHODS",
+    "SAM",
     "SCM",
     "BimodalAE",
     "CorrAE",
     "CorrCrossAE",
     "CorrFullAE",
     "DeepSM",
+    "InfoNCE",
+    "Triplet",
 ]

@@ -268,6 +268,12 @@ class DeepMethod(TwoViewEstimator):
         return estimator
 
 
+def own_classes(labels: Tensor) -> Tensor:
+    """Return the labels with a class of its own, below 0, for each pair that has none."""
+    own = -1 - torch.arange(len(labels), device=labels.device)
+    return torch.where(labels < 0, own, labels)
+
+
 def _item_shape(images: ArrayLike) -> tuple[int, ...]:
     """Return (height, width) of pictures, (p,) of vectors; other shapes are flattened."""
     shape = tuple(images.shape) if hasattr(images, "shape") else np.shape(images)
