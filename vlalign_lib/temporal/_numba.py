@@ -59,6 +59,8 @@ def _run(
     name: str, inputs: tuple[Tensor, ...], lengths: Tensor | None, gamma: float, output: Tensor
 ) -> None:
     size, n, m = inputs[0].shape
+    if size == 0:
+        return
     lanes = 128 // inputs[0].element_size()
     by_pairs = _lanes_are_pairs(size, n, m, lanes)
     function = getattr(kernels, f"{name}_{'pairs' if by_pairs else 'rows'}")

@@ -19,36 +19,31 @@ reach that far, and where :math:`\gamma = 0`, a matrix is computed by ``exactly`
 domain, one cell at a time.
 """
 
-# mypy: ignore-errors  # numba compiles what is written here, by rules of its own
+# mypy: ignore-errors
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from vlalign_lib.temporal._numba_lanes import (
     bits,
     first_lane,
-    floats,
-    fused,
     gather_tile,
     last_lane,
     load,
-    maximum,
+    on_lanes,
     scatter_tile,
-    select,
     shift_down,
     shift_up,
-    spread,
     store,
     tile,
     width,
+    zeros,
 )
 
 # Exponents. Those of a matrix whose costs are within the limit stay above -LARGEST; one forbidden
@@ -58,74 +53,37 @@ FORBIDDEN = -(1 << 29)
 FLOOR = -(1 << 30)
 CHUNK = 256  # cells that are transposed at a time, at least
 
-
-class Format(NamedTuple):
-    """How floating-point numbers of one size are written in bits."""
-
-    digits: int  # of the fraction
-    bias: int  # of the exponent
-    rounder: float  # added and subtracted, it rounds to an integer
-    powers: tuple[float, ...]  # coefficients of 2^f for |f| <= 1/2, relative error below rounding
-
-    @property
-    def one(self) -> int:
-        """The bits of 1.0."""
-        return self.bias << self.digits
-
-    @property
-    def fraction(self) -> int:
-        """The bits of the fraction."""
-        return (1 << self.digits) - 1
-
-    @property
-    def infinity(self) -> int:
-        """The bits of +inf."""
-        return (2 * self.bias + 1) << self.digits
-
-    @property
-    def magnitude(self) -> int:
-        """All bits but the sign."""
-        return self.infinity | self.fraction
-
-
-FORMATS = {
-    types.float32: Format(
-        digits=23,
-        bias=127,
-        rounder=1.5 * 2**23,
-        powers=(
-            1.0,
-            0.6931471880262288,
-            0.24022650760568127,
-            0.05550357114219078,
-            0.009618082557277851,
-            0.0013390863364671234,
-            0.0001545316294512069,
-        ),
+# Coefficients of 2^f for |f| <= 1/2, interpolated so that the relative error is below 1e-8 and
+# 1e-17, rounding aside; by size in bytes.
+POWERS = {
+    4: (
+        1.0,
+        0.6931471880262288,
+        0.24022650760568127,
+        0.05550357114219078,
+        0.009618082557277851,
+        0.0013390863364671234,
+        0.0001545316294512069,
     ),
-    types.float64: Format(
-        digits=52,
-        bias=1023,
-        rounder=1.5 * 2**52,
-        powers=(
-            1.0,
-            0.69314718055994531,
-            0.24022650695910098,
-            0.055504108664821594,
-            0.0096181291076068885,
-            0.0013333558146416935,
-            0.0001540353044173605,
-            1.5252733829836118e-5,
-            1.321544258792169e-6,
-            1.0178062445845774e-7,
-            7.0725859492692237e-9,
-            4.4549605981865184e-10,
-        ),
+    8: (
+        1.0,
+        0.69314718055994531,
+        0.24022650695910098,
+        0.055504108664821594,
+        0.0096181291076068885,
+        0.0013333558146416935,
+        0.0001540353044173605,
+        1.5252733829836118e-5,
+        1.321544258792169e-6,
+        1.0178062445845774e-7,
+        7.0725859492692237e-9,
+        4.4549605981865184e-10,
     ),
 }
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what Python calls."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
@@ -133,189 +91,111 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**options)(function)
 
 
-def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    return numba.njit(inline="always", error_model="numpy")(function)
+def _part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what compiled code calls, as a part of it."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-def format_of(kind):
-    """Return the format of lanes of floats or of integers, or of an array."""
-    wide = kind.dtype.bitwidth == 64
-    return FORMATS[types.float64 if wide else types.float32]
+# On all lanes at once.
 
 
 def exponential(cost, high, low):
     """Return mantissa (about 0.7 to 1.4) and exponent of 2^(cost * (high + low))."""
+    form = cost.format
+    shifted = cost * high + form.rounder
+    # Fused, this product and sum is exact: no digits of a large product are lost.
+    fraction = cost.fused(high, form.rounder - shifted) + cost * low
+    first, *others = reversed(POWERS[form.size])
+    power = fraction * first + others[0]
+    for coefficient in others[1:]:
+        power = power * fraction + coefficient
+    return power, shifted.bits() - form.anchor
 
 
 def power_of_two(exponent):
     """Return 2^exponent for exponents up to 0, exactly zero for very low ones."""
+    form = exponent.format
+    return ((exponent + form.bias).or_larger(0) << form.digits).floats()
 
 
 def normalised(value):
     """Return mantissa in [1, 2) and exponent of a positive normal number."""
+    form, pattern = value.format, value.bits()
+    return ((pattern & form.fraction) | form.one).floats(), (pattern >> form.digits) - form.bias
 
 
-def magnitude(value):
-    """Return the absolute value."""
-
-
-def oddness(value):
-    """Return bits that are zero for +inf only."""
-
-
-def negative(value):
-    """Return the value, not below zero, with the sign set, that of zero too."""
-
-
-@overload(exponential)
-def _exponential(cost, high, low):
-    form = format_of(cost)
-    rounder = form.rounder
-    anchor = int(
-        np.array(rounder, f"f{cost.dtype.bitwidth // 8}").view(f"i{cost.dtype.bitwidth // 8}")
-    )
-    powers = form.powers
-    if len(powers) == 7:
-        c0, c1, c2, c3, c4, c5, c6 = powers
-
-        def code(cost, high, low):
-            shifted = cost * high + rounder
-            # Fused, this subtraction is exact: no digits of a large product are lost.
-            f = fused(cost, high, rounder - shifted) + cost * low
-            power = c0 + f * (c1 + f * (c2 + f * (c3 + f * (c4 + f * (c5 + f * c6)))))
-            return power, bits(shifted) - anchor
-
-        return code
-    d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11 = powers
-
-    def code(cost, high, low):
-        shifted = cost * high + rounder
-        f = fused(cost, high, rounder - shifted) + cost * low
-        power = d6 + f * (d7 + f * (d8 + f * (d9 + f * (d10 + f * d11))))
-        power = d0 + f * (d1 + f * (d2 + f * (d3 + f * (d4 + f * (d5 + f * power)))))
-        return power, bits(shifted) - anchor
-
-    return code
-
-
-@overload(power_of_two)
-def _power_of_two(exponent):
-    form = format_of(exponent)
-    bias, digits = form.bias, form.digits
-
-    def code(exponent):
-        return floats(maximum(exponent + bias, exponent & 0) << digits)
-
-    return code
-
-
-@overload(normalised)
-def _normalised(value):
-    form = format_of(value)
-    bias, digits, one, fraction = form.bias, form.digits, form.one, form.fraction
-
-    def code(value):
-        pattern = bits(value)
-        return floats((pattern & fraction) | one), (pattern >> digits) - bias
-
-    return code
-
-
-@overload(magnitude)
-def _magnitude(value):
-    mask = format_of(value).magnitude
-
-    def code(value):
-        return floats(bits(value) & mask)
-
-    return code
-
-
-@overload(oddness)
-def _oddness(value):
-    infinity = format_of(value).infinity
-
-    def code(value):
-        return bits(value) ^ infinity
-
-    return code
-
-
-@overload(negative)
-def _negative(value):
-    sign = -1 - format_of(value).magnitude
-
-    def code(value):
-        return floats(bits(value) | sign)
-
-    return code
-
-
-@_inlined
+@on_lanes
 def cell(md, ed, mu, eu, ml, el, cost, odd, high, low, limit):
     """One cell from its three predecessors, each a mantissa and an exponent.
 
-    Returns its mantissa and exponent, the terms of the predecessors above, diagonal and left on a
+    Returns its mantissa and exponent, the terms of the predecessors diagonal, above and left on a
     common scale, their sum, and ``odd`` with a bit added where the cost is neither +inf nor
     within the limit.
     """
-    allowed = magnitude(cost) <= limit  # not so for NaN
-    odd = odd | select(allowed, bits(cost) & 0, oddness(cost))
-    power, exponent = exponential(select(allowed, cost, floats(bits(cost) & 0)), high, low)
-    exponent = select(allowed, exponent, (exponent & 0) + FORBIDDEN)
-    top = maximum(maximum(ed, eu), el)
+    ed, eu, el, odd = (each.bits() for each in (ed, eu, el, odd))
+    allowed = cost.magnitude() <= limit  # not so for NaN
+    odd = odd | allowed.choose(0, cost.bits() ^ cost.format.infinity)
+    power, exponent = exponential(allowed.choose(cost, 0.0), high, low)
+    exponent = allowed.choose(exponent, FORBIDDEN)
+    top = ed.or_larger(eu).or_larger(el)
     diagonal = md * power_of_two(ed - top)
     above = mu * power_of_two(eu - top)
     left = ml * power_of_two(el - top)
     total = diagonal + above + left
     mantissa, carry = normalised(total * power)
-    exponent = maximum(top + exponent + carry, (exponent & 0) + FLOOR)
+    exponent = (top + exponent + carry).or_larger(FLOOR)
     return mantissa, exponent, diagonal, above, left, total, odd
 
 
-@_inlined
-def keep_shares(weights, at, diagonal, above, left, total):
-    """Write the probabilities of the predecessors above and diagonal; the third is the rest.
+@on_lanes
+def unreachable(zero):
+    """Return mantissa and exponent of a cell that no path reaches."""
+    return zero + 1.0, zero.bits() + FLOOR
+
+
+@on_lanes
+def shares(diagonal, above, left, total):
+    """Return the probabilities of the predecessors above and diagonal; the third is the rest.
 
     A left predecessor without any share is marked by the sign of the diagonal one, and the two
     add up to one: probability leaks neither into forbidden cells nor out of the matrix.
     """
     up = above / total
-    store(weights, at, up)
-    store(
-        weights,
-        at + width(weights),
-        select(left <= 0.0, negative(1.0 - up), diagonal / total),
+    return up, (left <= 0.0).choose((1.0 - up).negative(), diagonal / total)
+
+
+@on_lanes
+def split(up, marked, flow):
+    """Return what of a flow goes above, diagonally and left; nothing of it is lost."""
+    above, diagonal = flow * up, flow * marked.magnitude()
+    left = (flow - above - diagonal).or_larger(0.0)
+    return above, diagonal, (marked.bits() < 0).choose(0.0, left)
+
+
+@on_lanes
+def rates(up, marked, before, above, left, direction, sharpness):
+    """Return the rates of R and of the probabilities of the predecessors above and diagonal.
+
+    ``before``, ``above`` and ``left`` are the rates of R of the predecessors, ``sharpness`` is
+    one over gamma.
+    """
+    diagonal = marked.magnitude()
+    rest = (marked.bits() < 0).choose(0.0, (1.0 - up - diagonal).or_larger(0.0))
+    mean = diagonal * before + up * above + rest * left
+    return (
+        direction + mean,
+        up * (mean - above) * sharpness,
+        diagonal * (mean - before) * sharpness,
     )
 
 
-@_inlined
-def load_shares(weights, at):
-    """Read the probabilities of the predecessors above, diagonal and left."""
-    up = load(weights, at)
-    marked = load(weights, at + width(weights))
-    diagonal = magnitude(marked)
-    rest = 1.0 - up - diagonal
-    none = floats(bits(up) & 0)
-    return up, diagonal, select(bits(marked) < 0, none, select(none < rest, rest, none))
-
-
-@_inlined
-def split(weights, at, flow):
-    """Return what of a flow goes above, diagonally and left; nothing of it is lost."""
-    marked = load(weights, at + width(weights))
-    up = flow * load(weights, at)
-    diagonal = flow * magnitude(marked)
-    left = flow - up - diagonal
-    none = floats(bits(up) & 0)
-    return up, diagonal, select(bits(marked) < 0, none, select(none < left, left, none))
-
-
-@_inlined
-def split_move(weights, at, flow, move):
+@on_lanes
+def split_move(up, marked, up_rate, diagonal_rate, flow, move):
     """Return the rates of what ``split`` returns, where the flow changes at the rate ``move``."""
-    up, diagonal, rest = load_shares(weights, at)
-    up_rate, diagonal_rate, rest_rate = load_rates(weights, at, rest)
+    diagonal = marked.magnitude()
+    closed = marked.bits() < 0
+    rest = closed.choose(0.0, (1.0 - up - diagonal).or_larger(0.0))
+    rest_rate = closed.choose(0.0, 0.0 - up_rate - diagonal_rate)
     return (
         move * up + flow * up_rate,
         move * diagonal + flow * diagonal_rate,
@@ -323,30 +203,13 @@ def split_move(weights, at, flow, move):
     )
 
 
-@_inlined
-def keep_rates(weights, at, before, above, left, direction, sharpness):
-    """Write the rates of the probabilities above and diagonal, behind them; return that of R.
-
-    ``before``, ``above`` and ``left`` are the rates of R of the predecessors, ``sharpness`` is
-    one over gamma.
-    """
-    up, diagonal, rest = load_shares(weights, at)
-    mean = diagonal * before + up * above + rest * left
-    store(weights, at + 2 * width(weights), up * (mean - above) * sharpness)
-    store(weights, at + 3 * width(weights), diagonal * (mean - before) * sharpness)
-    return direction + mean
+@on_lanes
+def plus(a, b):
+    """Return the sum."""
+    return a + b
 
 
-@_inlined
-def load_rates(weights, at, rest):
-    """Read the rates of the probabilities above, diagonal and left."""
-    up = load(weights, at + 2 * width(weights))
-    diagonal = load(weights, at + 3 * width(weights))
-    none = floats(bits(up) & 0)
-    return up, diagonal, select(rest <= 0.0, none, none - up - diagonal)
-
-
-@_inlined
+@_part
 def value_of(mantissa, exponent_bits, gamma):
     """Return -gamma log P of one cell, in float64; +inf where no path is open."""
     exponent = bits(exponent_bits)
@@ -358,7 +221,7 @@ def value_of(mantissa, exponent_bits, gamma):
 # One matrix, one cell at a time: hard minima, and costs too large for exponents.
 
 
-@_compiled
+@_part
 def is_ordinary(costs, base, n, m, columns, limit):
     """Tell whether costs are NaN or -inf (-1), too large for exponents (0), or neither (1)."""
     answer = 1
@@ -372,7 +235,7 @@ def is_ordinary(costs, base, n, m, columns, limit):
     return answer
 
 
-@_compiled
+@_part
 def exactly(costs, base, n, m, columns, gamma, weights):
     """Return the value of one matrix, by minima taken out of the sums, in float64.
 
@@ -415,7 +278,7 @@ def exactly(costs, base, n, m, columns, gamma, weights):
     return above[m]
 
 
-@_compiled
+@_part
 def expected_exactly(weights, n, m, columns, answer, base):
     """Write E of one matrix from the probabilities of its cells."""
     below = np.zeros(m + 1)
@@ -430,7 +293,7 @@ def expected_exactly(weights, n, m, columns, answer, base):
             left = flow * weights[i, j, 2]
 
 
-@_compiled
+@_part
 def product_exactly(weights, n, m, columns, gamma, directions, answer, base):
     """Write the derivative of E of one matrix in a direction, from the probabilities."""
     rates = np.zeros((n + 1, m + 1))
@@ -457,7 +320,7 @@ def product_exactly(weights, n, m, columns, gamma, directions, answer, base):
                     moves[y, x] += move * weights[i, j, k] + flow * changes[i, j, k]
 
 
-@_compiled
+@_part
 def settled_value(costs, base, n, m, columns, gamma, scale, mantissa, exponent, odd):
     """Return the value of a pair from its last cell, or by other means if it has odd costs."""
     if odd:
@@ -475,7 +338,7 @@ def settled_value(costs, base, n, m, columns, gamma, scale, mantissa, exponent, 
     return value_of(mantissa, exponent, gamma)
 
 
-@_compiled
+@_part
 def settle_alignment(costs, base, rows, columns, n, m, gamma, scale, answer):
     """Write E of a pair that has odd costs, unless they lie beyond its ends."""
     kind = is_ordinary(costs, base, rows, columns, m, scale[2])
@@ -491,7 +354,7 @@ def settle_alignment(costs, base, rows, columns, n, m, gamma, scale, answer):
     expected_exactly(weights, rows, columns, m, answer, base)
 
 
-@_compiled
+@_part
 def settle_product(costs, directions, base, rows, columns, n, m, gamma, scale, answer):
     """Write the derivative of E of a pair that has odd costs, unless they lie beyond its ends."""
     kind = is_ordinary(costs, base, rows, columns, m, scale[2])
@@ -510,7 +373,7 @@ def settle_product(costs, directions, base, rows, columns, n, m, gamma, scale, a
 # Between matrices and lanes.
 
 
-@_compiled
+@_part
 def gather(source, bases, at, count, cells):
     """Copy ``count`` cells from ``bases[lane] + at`` on, of every lane, to ``cells``."""
     w = width(source)
@@ -526,7 +389,7 @@ def gather(source, bases, at, count, cells):
             gather_tile(source, bases, lane, at + start, cells, start * w)
 
 
-@_compiled
+@_part
 def scatter(cells, count, target, bases, at):
     """Copy ``count`` cells of every lane to ``bases[lane] + at`` on."""
     w = width(target)
@@ -542,7 +405,7 @@ def scatter(cells, count, target, bases, at):
             scatter_tile(cells, start * w, target, bases, lane, at + start)
 
 
-@_compiled
+@_part
 def gather_steps(source, bases, top, step, n, m, blank, cells):
     """Copy the cells of a tile's worth of steps of a strip; ``blank`` outside of the matrix."""
     w = width(source)
@@ -559,7 +422,7 @@ def gather_steps(source, bases, top, step, n, m, blank, cells):
                 cells[k * w + row] = source[bases[row] + step + k] if inside else blank
 
 
-@_compiled
+@_part
 def scatter_steps(cells, target, bases, top, step, n, m):
     """Copy the cells of a tile's worth of steps of a strip to the matrix."""
     w = width(target)
@@ -577,7 +440,7 @@ def scatter_steps(cells, target, bases, top, step, n, m):
 # The lanes are pairs.
 
 
-@_compiled
+@_part
 def choose_pairs(block, lengths, size, w, bases, ends):
     """Set where the matrices of a block begin and where they end; return the largest ends."""
     rows = columns = 0
@@ -591,7 +454,7 @@ def choose_pairs(block, lengths, size, w, bases, ends):
     return rows, columns
 
 
-@_compiled
+@_part
 def blank_pairs(cells, ends, w, start, rows, m):
     """Zero the cells beyond the ends, where a direction may hold anything."""
     for lane in range(w):
@@ -601,7 +464,7 @@ def blank_pairs(cells, ends, w, start, rows, m):
                 cells[(i * m + j) * w + lane] = 0.0
 
 
-@_compiled
+@_part
 def sweep_pairs(
     costs, bases, ends, rows, columns, m, scale, row, cells, final, weights, directions, turned
 ):
@@ -614,14 +477,12 @@ def sweep_pairs(
     w = width(costs)
     high, low, limit, sharpness = scale
     group = max(1, CHUNK // m)
-    pitch = 2 * w if directions is None else 3 * w
-    none = spread(high - high)
-    one = none + 1.0
-    floor = bits(none) + FLOOR
-    odd = bits(none)
+    pitch, depth = (2 * w, 2 * w) if directions is None else (3 * w, 4 * w)
+    none = odd = zeros(costs)
+    one, floor = unreachable(none)
     for j in range(columns + 1):
         store(row, j * pitch, one)
-        store(row, j * pitch + w, floats(floor if j else bits(none)))
+        store(row, j * pitch + w, floor if j else none)
         if directions is not None:
             store(row, j * pitch + 2 * w, none)
     for i in range(rows):
@@ -632,27 +493,29 @@ def sweep_pairs(
                 gather(directions, bases, i * m, count * m, turned)
                 blank_pairs(turned, ends, w, i, count, m)
         start = i % group * m * w
-        md, ed, rd = load(row, 0), bits(load(row, w)), none
-        store(row, w, floats(floor))
+        md, ed, rd = load(row, 0), load(row, w), none
+        store(row, w, floor)
         ml, el, rl = one, floor, none
         for j in range(columns):
             at = (j + 1) * pitch
-            mu, eu = load(row, at), bits(load(row, at + w))
+            mu, eu = load(row, at), load(row, at + w)
             cost = load(cells, start + j * w)
             mantissa, exponent, diagonal, above, left, total, odd = cell(
                 md, ed, mu, eu, ml, el, cost, odd, high, low, limit
             )
             store(row, at, mantissa)
-            store(row, at + w, floats(exponent))
+            store(row, at + w, exponent)
             md, ed, ml, el = mu, eu, mantissa, exponent
             if weights is not None:
-                if directions is None:
-                    keep_shares(weights, (i * columns + j) * 2 * w, diagonal, above, left, total)
-                else:
-                    to = (i * columns + j) * 4 * w
-                    keep_shares(weights, to, diagonal, above, left, total)
-                    ru = load(row, at + 2 * w)
-                    rl = keep_rates(weights, to, rd, ru, rl, load(turned, start + j * w), sharpness)
+                up, marked = shares(diagonal, above, left, total)
+                to = (i * columns + j) * depth
+                store(weights, to, up)
+                store(weights, to + w, marked)
+                if directions is not None:
+                    ru, direction = load(row, at + 2 * w), load(turned, start + j * w)
+                    rl, up_rate, diagonal_rate = rates(up, marked, rd, ru, rl, direction, sharpness)
+                    store(weights, to + 2 * w, up_rate)
+                    store(weights, to + 3 * w, diagonal_rate)
                     store(row, at + 2 * w, rl)
                     rd = ru
         for lane in range(w):
@@ -660,43 +523,45 @@ def sweep_pairs(
                 at = ends[w + lane] * pitch + lane
                 final[lane] = row[at]
                 final[w + lane] = row[at + w]
-    store(final, 2 * w, floats(odd))
+    store(final, 2 * w, odd)
 
 
-@_compiled
-def unwind_pairs(weights, bases, ends, rows, columns, m, final, row, cells, answer, rates):
-    """Send probability back from the ends of a block of pairs, and write E or its derivative."""
+@_part
+def unwind_pairs(weights, bases, ends, rows, columns, m, final, row, cells, answer, directions):
+    """Send probability back from the ends of a block of pairs, and write E.
+
+    Where there are directions, its derivative is written.
+    """
     w = width(weights)
     group = max(1, CHUNK // m)
     cells[:] = 0.0
     row[:] = 0.0
-    none = load(row, 0)
-    pitch = 2 * w if rates else w
+    none = zeros(weights)
+    pitch, depth = (w, 2 * w) if directions is None else (2 * w, 4 * w)
     for start in range((rows - 1) // group * group, -1, -group):
         count = min(group, rows - start)
         for i in range(start + count - 1, start - 1, -1):
             for lane in range(w):
                 if ends[lane] == i + 1 and bits(final[w + lane]) >= -2 * LARGEST:
                     row[(ends[w + lane] - 1) * pitch + lane] = 1.0
-            left = diagonal = none
-            left_move = diagonal_move = none
+            left = diagonal = left_move = diagonal_move = none
             for j in range(columns - 1, -1, -1):
-                flow = load(row, j * pitch) + left
+                at = (i * columns + j) * depth
                 to = ((i - start) * m + j) * w
-                if not rates:
+                up, marked = load(weights, at), load(weights, at + w)
+                flow = plus(load(row, j * pitch), left)
+                above, beside, left = split(up, marked, flow)
+                store(row, j * pitch, plus(above, diagonal))
+                diagonal = beside
+                if directions is None:
                     store(cells, to, flow)
-                    up, beside, left = split(weights, (i * columns + j) * 2 * w, flow)
-                    store(row, j * pitch, up + diagonal)
-                    diagonal = beside
                 else:
-                    move = load(row, j * pitch + w) + left_move
+                    move = plus(load(row, j * pitch + w), left_move)
                     store(cells, to, move)
-                    at = (i * columns + j) * 4 * w
-                    up, beside, left = split(weights, at, flow)
-                    store(row, j * pitch, up + diagonal)
-                    diagonal = beside
-                    up, beside, left_move = split_move(weights, at, flow, move)
-                    store(row, j * pitch + w, up + diagonal_move)
+                    above, beside, left_move = split_move(
+                        up, marked, load(weights, at + 2 * w), load(weights, at + 3 * w), flow, move
+                    )
+                    store(row, j * pitch + w, plus(above, diagonal_move))
                     diagonal_move = beside
         scatter(cells, count * m, answer, bases, start * m)
 
@@ -743,7 +608,7 @@ def alignment_pairs(costs, lengths, n, m, gamma, scale, first, last, answer):
         sweep_pairs(
             costs, bases, ends, rows, columns, m, scale, row, cells, final, weights, None, None
         )
-        unwind_pairs(weights, bases, ends, rows, columns, m, final, row, cells, answer, False)
+        unwind_pairs(weights, bases, ends, rows, columns, m, final, row, cells, answer, None)
         for lane in range(min(w, len(lengths) - block * w)):
             answer[bases[lane] + rows * m : bases[lane] + n * m] = 0.0
             if bits(final[2 * w + lane]) != 0:
@@ -778,7 +643,7 @@ def product_pairs(costs, directions, lengths, n, m, gamma, scale, first, last, a
             directions,
             turned,
         )
-        unwind_pairs(weights, bases, ends, rows, columns, m, final, row, cells, answer, True)
+        unwind_pairs(weights, bases, ends, rows, columns, m, final, row, cells, answer, directions)
         for lane in range(min(w, len(lengths) - block * w)):
             answer[bases[lane] + rows * m : bases[lane] + n * m] = 0.0
             if bits(final[2 * w + lane]) != 0:
@@ -799,7 +664,7 @@ def product_pairs(costs, directions, lengths, n, m, gamma, scale, first, last, a
 # The lanes are rows.
 
 
-@_compiled
+@_part
 def sweep_strip(
     costs,
     bases,
@@ -825,95 +690,98 @@ def sweep_strip(
     w = width(costs)
     side = tile(costs)
     high, low, limit, sharpness = scale
-    none = spread(high - high)
-    odd = bits(load(final, 2 * w))
-    ml, el, rl = none + 1.0, bits(none) + FLOOR, none
-    md, rd = ml, none
-    ed = bits(shift_up(floats(el), above[3 * (w - 1) + 1]))
+    none = zeros(costs)
+    odd = load(final, 2 * w)
+    md, floor = unreachable(none)
+    ml, el, ed = md, floor, shift_up(floor, above[3 * (w - 1) + 1])
+    rd = rl = none
+    depth = 2 * w if directions is None else 4 * w
     for start in range(0, steps, side):
         gather_steps(costs, bases, top, start, n, m, np.inf, cells)
         if directions is not None:
             gather_steps(directions, bases, top, start, n, m, 0.0, turned)
         for k in range(min(side, steps - start)):
             at = 3 * (start + k + w)
-            mu, eu = shift_up(ml, above[at]), bits(shift_up(floats(el), above[at + 1]))
+            mu, eu = shift_up(ml, above[at]), shift_up(el, above[at + 1])
             ml, el, diagonal, over, left, total, odd = cell(
                 md, ed, mu, eu, ml, el, load(cells, k * w), odd, high, low, limit
             )
             md, ed = mu, eu
             if weights is not None:
-                if directions is None:
-                    keep_shares(weights, (start + k) * 2 * w, diagonal, over, left, total)
-                else:
-                    to = (start + k) * 4 * w
-                    keep_shares(weights, to, diagonal, over, left, total)
-                    ru = shift_up(rl, above[at + 2])
-                    rl = keep_rates(weights, to, rd, ru, rl, load(turned, k * w), sharpness)
+                up, marked = shares(diagonal, over, left, total)
+                to = (start + k) * depth
+                store(weights, to, up)
+                store(weights, to + w, marked)
+                if directions is not None:
+                    ru, direction = shift_up(rl, above[at + 2]), load(turned, k * w)
+                    rl, up_rate, diagonal_rate = rates(up, marked, rd, ru, rl, direction, sharpness)
+                    store(weights, to + 2 * w, up_rate)
+                    store(weights, to + 3 * w, diagonal_rate)
                     rd = ru
             at = 3 * (start + k + 1)
             below[at] = last_lane(ml)
-            below[at + 1] = last_lane(floats(el))
+            below[at + 1] = last_lane(el)
             if directions is not None:
                 below[at + 2] = last_lane(rl)
     store(final, 0, ml)
-    store(final, w, floats(el))
-    store(final, 2 * w, floats(odd))
+    store(final, w, el)
+    store(final, 2 * w, odd)
 
 
-@_compiled
-def unwind_strip(weights, bases, top, n, m, steps, ending, acc, cells, answer, rates):
-    """Send probability back through a strip of rows, and write E or its derivative.
+@_part
+def unwind_strip(weights, bases, top, n, m, steps, ending, acc, cells, answer, directions):
+    """Send probability back through a strip of rows, and write E.
 
     ``acc`` holds what the strip below sends up, two numbers a column after a margin, and
     receives what this one does. The path ends at lane ``ending`` of the last step, or elsewhere
-    (-1).
+    (-1). Where there are directions, the derivative of E is written.
     """
     w = width(weights)
     side = tile(weights)
+    depth = 2 * w if directions is None else 4 * w
     cells[:] = 0.0
-    none = load(cells, 0)
     if ending >= 0:
         cells[ending] = 1.0
     left = load(cells, 0)
     cells[:] = 0.0
-    upward = diagonal = none
-    left_move = upward_move = diagonal_move = none
+    upward = diagonal = left_move = upward_move = diagonal_move = zeros(weights)
     for start in range((steps - 1) // side * side, -1, -side):
         for k in range(min(side, steps - start) - 1, -1, -1):
             t = start + k
-            flow = left + shift_down(upward, acc[2 * (t + 1)])
-            if not rates:
+            up, marked = load(weights, t * depth), load(weights, t * depth + w)
+            flow = plus(left, shift_down(upward, acc[2 * (t + 1)]))
+            above, beside, left = split(up, marked, flow)
+            upward = plus(above, diagonal)
+            diagonal = beside
+            acc[2 * (t + w)] = first_lane(upward)
+            if directions is None:
                 store(cells, k * w, flow)
-                up, beside, left = split(weights, t * 2 * w, flow)
-                upward = up + diagonal
-                diagonal = beside
             else:
-                move = left_move + shift_down(upward_move, acc[2 * (t + 1) + 1])
+                move = plus(left_move, shift_down(upward_move, acc[2 * (t + 1) + 1]))
                 store(cells, k * w, move)
-                up, beside, left = split(weights, t * 4 * w, flow)
-                upward = up + diagonal
-                diagonal = beside
-                up, beside, left_move = split_move(weights, t * 4 * w, flow, move)
-                upward_move = up + diagonal_move
+                at = t * depth + 2 * w
+                above, beside, left_move = split_move(
+                    up, marked, load(weights, at), load(weights, at + w), flow, move
+                )
+                upward_move = plus(above, diagonal_move)
                 diagonal_move = beside
                 acc[2 * (t + w) + 1] = first_lane(upward_move)
-            acc[2 * (t + w)] = first_lane(upward)
         scatter_steps(cells, answer, bases, top, start, n, m)
         cells[:] = 0.0
 
 
-@_compiled
-def open_border(above, scale, first):
+@_part
+def open_border(above, first):
     """Set what lies above a strip: nothing, but for the start of the path above the first one."""
-    none = spread(scale[0] - scale[0])
-    above[0::3] = 1.0
-    above[1::3] = first_lane(floats(bits(none) + FLOOR))
+    mantissa, exponent = unreachable(zeros(above))
+    above[0::3] = first_lane(mantissa)
+    above[1::3] = first_lane(exponent)
     above[2::3] = 0.0
     if first:
         above[3 * (width(above) - 1) + 1] = 0.0
 
 
-@_compiled
+@_part
 def choose_strip(base, strip, m, w, bases):
     """Set where the cell of each lane at step 0 lies; return the first row."""
     for lane in range(w):
@@ -921,7 +789,7 @@ def choose_strip(base, strip, m, w, bases):
     return strip * w
 
 
-@_compiled
+@_part
 def is_odd(final):
     """Tell whether any lane has met an odd cost."""
     w = width(final)
@@ -947,8 +815,8 @@ def forward_rows(costs, lengths, n, m, gamma, scale, first, last, values):
             steps = columns + min(w, rows - top) - 1
             above, below = borders[strip % 2], borders[1 - strip % 2]
             if strip == 0:
-                open_border(above, scale, True)
-            open_border(below, scale, False)
+                open_border(above, True)
+            open_border(below, False)
             sweep_strip(
                 costs,
                 bases,
@@ -998,7 +866,7 @@ def alignment_rows(costs, lengths, n, m, gamma, scale, first, last, answer):
         final[:] = 0.0
         strips = (rows - 1) // w + 1
         for strip in range(strips + 1):
-            open_border(borders[strip], scale, strip == 0)
+            open_border(borders[strip], strip == 0)
         for strip in range(strips - 1):
             top = choose_strip(base, strip, m, w, bases)
             sweep_strip(
@@ -1042,7 +910,7 @@ def alignment_rows(costs, lengths, n, m, gamma, scale, first, last, answer):
             if strip == strips - 1 and bits(final[w + last_row]) >= -2 * LARGEST:
                 ending = last_row
             unwind_strip(
-                weights, bases, top, rows, columns, steps, ending, acc, cells, answer, False
+                weights, bases, top, rows, columns, steps, ending, acc, cells, answer, None
             )
         if is_odd(final):
             settle_alignment(costs, base, rows, columns, n, m, gamma, scale, answer)
@@ -1065,7 +933,7 @@ def product_rows(costs, directions, lengths, n, m, gamma, scale, first, last, an
         final[:] = 0.0
         strips = (rows - 1) // w + 1
         for strip in range(strips + 1):
-            open_border(borders[strip], scale, strip == 0)
+            open_border(borders[strip], strip == 0)
         for strip in range(strips - 1):
             top = choose_strip(base, strip, m, w, bases)
             sweep_strip(
@@ -1109,7 +977,7 @@ def product_rows(costs, directions, lengths, n, m, gamma, scale, first, last, an
             if strip == strips - 1 and bits(final[w + last_row]) >= -2 * LARGEST:
                 ending = last_row
             unwind_strip(
-                weights, bases, top, rows, columns, steps, ending, acc, cells, answer, True
+                weights, bases, top, rows, columns, steps, ending, acc, cells, answer, directions
             )
         if is_odd(final):
             settle_product(costs, directions, base, rows, columns, n, m, gamma, scale, answer)

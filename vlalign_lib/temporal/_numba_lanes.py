@@ -2,48 +2,46 @@
 
 Whether LLVM turns a loop over arrays into vector instructions depends on how many arrays the loop
 touches and on what can be proved about them; the recurrences of alignment are past what it
-manages. Here 128 bytes of numbers (32 of float32 and int32, 16 of float64 and int64) are one
-value, ``Lanes``. Arithmetic, comparisons and bit operations work on all of them at once, a scalar
-operand is spread, and LLVM splits a value over as many registers as the processor needs: two of
-AVX-512, which keep each other busy where every operation waits for the one before.
+manages. Here 128 bytes of numbers (32 of float32, 16 of float64) are one value of numba's,
+``Lanes``. LLVM splits it over as many registers as the processor needs: two of AVX-512, which
+keep each other busy where every operation waits for the one before.
+
+What is done with lanes is written as plain functions on ``Vector``, whose operators emit one
+instruction for all lanes; ``on_lanes`` makes them callable from compiled code. They run once,
+while numba compiles, so that a loop or a condition in them leaves no trace but its instructions,
+and numba has little to infer: compilation takes a fraction of the time.
 
 A product and a sum may be fused into one instruction. Nothing else is rearranged, so that NaN and
 infinities mean what they mean.
 """
 
-# mypy: ignore-errors  # numba compiles what is written here, by rules of its own
+# mypy: ignore-errors
 
 from __future__ import annotations
 
-import operator
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.core.typing import signature
+from numba.extending import intrinsic, models, register_model
 
 BYTES = 128
 REGISTER = 64  # bytes of a row of a tile, below
-INTEGERS = {types.float32: types.int32, types.float64: types.int64}
-REALS = {integer: real for real, integer in INTEGERS.items()}
 FUSED = ("contract",)
 
 
-def lanes_of(dtype):
-    """Return how many numbers of a type lie side by side."""
-    return BYTES * 8 // dtype.bitwidth
-
-
 class Lanes(types.Type):
-    """``count`` scalars of one type."""
+    """As many numbers of a floating-point type as ``BYTES`` hold."""
 
-    def __init__(self, dtype, count):
+    def __init__(self, dtype):
         self.dtype = dtype
-        self.count = count
-        super().__init__(name=f"Lanes({dtype}, {count})")
+        self.count = BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"Lanes({dtype})")
 
 
 @register_model(Lanes)
@@ -51,59 +49,216 @@ class LanesModel(models.PrimitiveModel):
     """Lanes are a vector of LLVM's."""
 
     def __init__(self, manager, kind):
-        if kind.dtype == types.boolean:
-            element = ir.IntType(1)
-        else:
-            element = manager.lookup(kind.dtype).get_value_type()
+        element = manager.lookup(kind.dtype).get_value_type()
         super().__init__(manager, kind, ir.VectorType(element, kind.count))
 
 
-def _register(operation: Any, code: Callable[..., Any], *, compares: bool = False) -> None:
-    """Teach numba a binary operator on lanes, or on lanes and a scalar."""
+class Format(NamedTuple):
+    """How floating-point numbers of one size are written in bits."""
 
-    class Template(AbstractTemplate):
-        def generic(self, args, kws):
-            found = [each for each in args if isinstance(each, Lanes)]
-            others = [types.unliteral(each) for each in args if not isinstance(each, Lanes)]
-            if not found or not all(isinstance(each, types.Number) for each in others):
-                return None
-            lanes = found[0]
-            kinds = [each if isinstance(each, Lanes) else lanes.dtype for each in args]
-            answer = Lanes(types.boolean, lanes.count) if compares else lanes
-            return signature(answer, *kinds)
+    size: int  # in bytes
+    digits: int  # of the fraction
+    bias: int  # of the exponent
 
-    def lower(context, builder, sig, args):
-        lanes = next(each for each in sig.args if isinstance(each, Lanes))
+    @property
+    def one(self) -> int:
+        """The bits of 1.0."""
+        return self.bias << self.digits
+
+    @property
+    def fraction(self) -> int:
+        """The bits of the fraction."""
+        return (1 << self.digits) - 1
+
+    @property
+    def infinity(self) -> int:
+        """The bits of +inf."""
+        return (2 * self.bias + 1) << self.digits
+
+    @property
+    def magnitude(self) -> int:
+        """All bits but the sign."""
+        return self.infinity | self.fraction
+
+    @property
+    def rounder(self) -> float:
+        """Added and subtracted, it rounds numbers of moderate size to integers."""
+        return 1.5 * 2**self.digits
+
+    @property
+    def anchor(self) -> int:
+        """The bits of ``rounder``."""
+        return int(np.array(self.rounder, f"f{self.size}").view(f"i{self.size}"))
+
+
+FORMATS = {4: Format(size=4, digits=23, bias=127), 8: Format(size=8, digits=52, bias=1023)}
+
+
+class Vector:
+    """Lanes while code is generated: every operator emits an instruction.
+
+    The lanes hold floating-point numbers, integers of the same size, or truth values. The other
+    operand may be a Python number.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
+        self.builder = builder
+        self.value = value
+
+    @property
+    def count(self) -> int:
+        """How many lanes there are."""
+        return self.value.type.count
+
+    @property
+    def format(self) -> Format:
+        """How the floating-point numbers of this size are written in bits."""
+        return FORMATS[BYTES // self.count]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the lanes hold floating-point numbers."""
+        return isinstance(self.value.type.element, ir.FloatType | ir.DoubleType)
+
+    def __add__(self, other: Vector | float) -> Vector:
+        return self._emit("add", other)
+
+    def __sub__(self, other: Vector | float) -> Vector:
+        return self._emit("sub", other)
+
+    def __mul__(self, other: Vector | float) -> Vector:
+        return self._emit("mul", other)
+
+    def __rsub__(self, other: float) -> Vector:
+        return self._like(other) - self
+
+    def __truediv__(self, other: Vector) -> Vector:
+        return Vector(self.builder, self.builder.fdiv(self.value, other.value))
+
+    def __lshift__(self, other: int) -> Vector:
+        return Vector(self.builder, self.builder.shl(self.value, self._like(other).value))
+
+    def __rshift__(self, other: int) -> Vector:
+        return Vector(self.builder, self.builder.ashr(self.value, self._like(other).value))
+
+    def __and__(self, other: int) -> Vector:
+        return Vector(self.builder, self.builder.and_(self.value, self._like(other).value))
+
+    def __or__(self, other: Vector | int) -> Vector:
+        return Vector(self.builder, self.builder.or_(self.value, self._like(other).value))
+
+    def __xor__(self, other: int) -> Vector:
+        return Vector(self.builder, self.builder.xor(self.value, self._like(other).value))
+
+    def __lt__(self, other: Vector | float) -> Vector:
+        return self._compare("<", other)
+
+    def __le__(self, other: Vector | float) -> Vector:
+        return self._compare("<=", other)
+
+    def choose(self, a: Vector | float, b: Vector | float) -> Vector:
+        """Return a where this holds, else b, at least one of them lanes."""
+        pattern = a if isinstance(a, Vector) else b
+        values = (pattern._like(each).value for each in (a, b))
+        return Vector(self.builder, self.builder.select(self.value, *values))
+
+    def or_larger(self, other: Vector | float) -> Vector:
+        """Return the larger of two numbers."""
+        return (self < other).choose(other, self)
+
+    def fused(self, factor: Vector, other: Vector) -> Vector:
+        """Return ``self * factor + other``, in one rounding on every processor that can."""
+        kind = ir.FunctionType(self.value.type, [self.value.type] * 3)
+        name = f"llvm.fmuladd.v{self.count}f{self.format.size * 8}"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        values = (self.value, factor.value, other.value)
+        return Vector(self.builder, self.builder.call(function, values))
+
+    def bits(self) -> Vector:
+        """Return the bits as integers."""
+        return self._cast(ir.IntType(self.format.size * 8))
+
+    def floats(self) -> Vector:
+        """Return the floating-point numbers that have these bits."""
+        return self._cast(ir.FloatType() if self.format.size == 4 else ir.DoubleType())
+
+    def magnitude(self) -> Vector:
+        """Return the absolute values."""
+        return (self.bits() & self.format.magnitude).floats()
+
+    def negative(self) -> Vector:
+        """Return numbers that are not below zero with the sign set, that of zero too."""
+        return (self.bits() | (-1 - self.format.magnitude)).floats()
+
+    def _emit(self, name: str, other: Vector | float) -> Vector:
+        values = (self.value, self._like(other).value)
+        if self.is_real:
+            return Vector(self.builder, getattr(self.builder, f"f{name}")(*values, flags=FUSED))
+        return Vector(self.builder, getattr(self.builder, name)(*values))
+
+    def _compare(self, sign: str, other: Vector | float) -> Vector:
+        compare = self.builder.fcmp_ordered if self.is_real else self.builder.icmp_signed
+        return Vector(self.builder, compare(sign, self.value, self._like(other).value))
+
+    def _like(self, other: Vector | float) -> Vector:
+        if isinstance(other, Vector):
+            return other
+        constant = ir.Constant(self.value.type, [other] * self.count)
+        return Vector(self.builder, constant)
+
+    def _cast(self, element: ir.Type) -> Vector:
+        kind = ir.VectorType(element, self.count)
+        return Vector(self.builder, self.builder.bitcast(self.value, kind))
+
+
+def on_lanes(function: Callable[..., Any]) -> Any:
+    """Let compiled code call a function of vectors, with lanes or scalars that are spread.
+
+    Lanes of integers are handed over as the floating-point numbers with the same bits. One of the
+    arguments has to be lanes; all results are.
+    """
+    names = list(inspect.signature(function).parameters)
+
+    def run(builder, kinds, args):
+        lanes = next(kind for kind in kinds if isinstance(kind, Lanes))
         vectors = (
-            value if isinstance(each, Lanes) else _spread(builder, value, lanes.count)
-            for each, value in zip(sig.args, args, strict=True)
+            Vector(
+                builder, each if isinstance(kind, Lanes) else _spread(builder, each, lanes.count)
+            )
+            for kind, each in zip(kinds, args, strict=True)
         )
-        return code(builder, *vectors, isinstance(lanes.dtype, types.Float))
+        results = function(*vectors)
+        results = results if isinstance(results, tuple) else (results,)
+        return [each if each.is_real else each.floats() for each in results]
 
-    infer_global(operation)(Template)
-    for kinds in ((Lanes, Lanes), (Lanes, types.Any), (types.Any, Lanes)):
-        lower_builtin(operation, *kinds)(lower)
+    def typed(typing, *kinds):
+        lanes = next((kind for kind in kinds if isinstance(kind, Lanes)), None)
+        if lanes is None:
+            return None
+        kinds = tuple(kind if isinstance(kind, Lanes) else lanes.dtype for kind in kinds)
+        # Run it once into a module that is thrown away: how many results are there?
+        element = ir.FloatType() if lanes.dtype == types.float32 else ir.DoubleType()
+        vector = ir.VectorType(element, lanes.count)
+        arguments = [vector if isinstance(kind, Lanes) else element for kind in kinds]
+        draft = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), arguments), "draft")
+        count = len(run(ir.IRBuilder(draft.append_basic_block()), kinds, draft.args))
 
+        def code(context, builder, sig, args):
+            values = [each.value for each in run(builder, kinds, args)]
+            if count == 1:
+                return values[0]
+            return context.make_tuple(builder, sig.return_type, values)
 
-def _register_comparison(operation: Any, sign: str) -> None:
-    def code(builder, a, b, real):
-        return builder.fcmp_ordered(sign, a, b) if real else builder.icmp_signed(sign, a, b)
+        return signature(lanes if count == 1 else types.UniTuple(lanes, count), *kinds), code
 
-    _register(operation, code, compares=True)
-
-
-_register(operator.add, lambda at, a, b, real: at.fadd(a, b, flags=FUSED) if real else at.add(a, b))
-_register(operator.sub, lambda at, a, b, real: at.fsub(a, b, flags=FUSED) if real else at.sub(a, b))
-_register(operator.mul, lambda at, a, b, real: at.fmul(a, b, flags=FUSED) if real else at.mul(a, b))
-_register(operator.truediv, lambda at, a, b, real: at.fdiv(a, b))
-_register(operator.lshift, lambda at, a, b, real: at.shl(a, b))
-_register(operator.rshift, lambda at, a, b, real: at.ashr(a, b))
-_register(operator.and_, lambda at, a, b, real: at.and_(a, b))
-_register(operator.or_, lambda at, a, b, real: at.or_(a, b))
-_register(operator.xor, lambda at, a, b, real: at.xor(a, b))
-_register_comparison(operator.lt, "<")
-_register_comparison(operator.le, "<=")
-_register_comparison(operator.eq, "==")
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in ("typing", *names)
+    ]
+    typed.__signature__ = inspect.Signature(parameters)
+    typed.__name__ = typed.__qualname__ = function.__name__
+    typed.__doc__ = function.__doc__
+    return intrinsic(typed)
 
 
 def _index(lane):
@@ -120,12 +275,16 @@ def _spread(builder, scalar, count):
     return builder.shuffle_vector(first, undefined, _order([0] * count))
 
 
+def _bytes(kind):
+    return kind.dtype.bitwidth // 8
+
+
 @intrinsic
 def width(typing, array):
     """Return how many numbers of the array's type lie side by side."""
 
     def code(context, builder, sig, args):
-        return context.get_constant(types.intp, lanes_of(array.dtype))
+        return context.get_constant(types.intp, BYTES // _bytes(array))
 
     return types.intp(array), code
 
@@ -135,99 +294,47 @@ def tile(typing, array):
     """Return how many rows and columns a tile of the array's type has."""
 
     def code(context, builder, sig, args):
-        return context.get_constant(types.intp, REGISTER * 8 // array.dtype.bitwidth)
+        return context.get_constant(types.intp, REGISTER // _bytes(array))
 
     return types.intp(array), code
 
 
 @intrinsic
-def spread(typing, scalar):
-    """Return lanes that all hold the scalar."""
-    answer = Lanes(scalar, lanes_of(scalar))
-
-    def code(context, builder, sig, args):
-        return _spread(builder, args[0], answer.count)
-
-    return answer(scalar), code
-
-
-@intrinsic
-def maximum(typing, a, b):
-    """Return the larger of two lanes of integers."""
-
-    def code(context, builder, sig, args):
-        return builder.select(builder.icmp_signed(">", *args), *args)
-
-    return a(a, a), code
-
-
-@intrinsic
-def fused(typing, a, factor, c):
-    """Return ``a * factor + c``, in one rounding on every processor that can."""
-
-    def code(context, builder, sig, args):
-        a_, factor_, c_ = args
-        kind = ir.FunctionType(a_.type, [a_.type] * 3)
-        name = f"llvm.fmuladd.v{a.count}f{a.dtype.bitwidth}"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(function, [a_, _spread(builder, factor_, a.count), c_])
-
-    return a(a, a.dtype, a), code
-
-
-@intrinsic
-def select(typing, mask, a, b):
-    """Return a where the mask holds, else b."""
-
-    def code(context, builder, sig, args):
-        return builder.select(*args)
-
-    return a(mask, a, a), code
-
-
-@intrinsic
-def bits(typing, values):
-    """Return the bits of floating-point lanes, or of one number, as integers."""
-    if isinstance(values, Lanes):
-        answer = Lanes(INTEGERS[values.dtype], values.count)
-    else:
-        answer = INTEGERS[values]
+def bits(typing, number):
+    """Return the bits of a floating-point number as an integer."""
+    answer = {types.float32: types.int32, types.float64: types.int64}[number]
 
     def code(context, builder, sig, args):
         return builder.bitcast(args[0], context.get_value_type(answer))
 
-    return answer(values), code
+    return answer(number), code
 
 
 @intrinsic
-def floats(typing, values):
-    """Return the floating-point lanes that have these bits."""
-    answer = Lanes(REALS[values.dtype], values.count)
+def zeros(typing, array):
+    """Return lanes of the array's type that are all zero."""
+    answer = Lanes(array.dtype)
 
     def code(context, builder, sig, args):
-        return builder.bitcast(args[0], context.get_value_type(answer))
+        return ir.Constant(context.get_value_type(answer), [0.0] * answer.count)
 
-    return answer(values), code
+    return answer(array), code
 
 
-def _vector(context, builder, kind, array, index, count):
+def _pointer(context, builder, kind, array, index, count):
     """Return a pointer to the lanes that start at an element of a flat contiguous array."""
     data = context.make_array(kind)(context, builder, array).data
     element = builder.gep(data, [index])
     return builder.bitcast(element, ir.VectorType(data.type.pointee, count).as_pointer())
 
 
-def _bytes(kind):
-    return kind.dtype.bitwidth // 8
-
-
 @intrinsic
 def load(typing, array, at):
     """Return the lanes that start at an index of a flat array."""
-    answer = Lanes(array.dtype, lanes_of(array.dtype))
+    answer = Lanes(array.dtype)
 
     def code(context, builder, sig, args):
-        pointer = _vector(context, builder, array, *args, answer.count)
+        pointer = _pointer(context, builder, array, *args, answer.count)
         return builder.load(pointer, align=_bytes(array))
 
     return answer(array, types.intp), code
@@ -238,7 +345,7 @@ def store(typing, array, at, values):
     """Write lanes to a flat array from an index on."""
 
     def code(context, builder, sig, args):
-        pointer = _vector(context, builder, array, *args[:2], values.count)
+        pointer = _pointer(context, builder, array, args[0], args[1], values.count)
         builder.store(args[2], pointer, align=_bytes(array))
         return context.get_dummy_value()
 
@@ -250,10 +357,10 @@ def shift_up(typing, values, first):
     """Return the lanes moved up by one, and ``first`` in lane 0."""
 
     def code(context, builder, sig, args):
-        values_, first_ = args
         count = values.count
-        other = builder.insert_element(ir.Constant(values_.type, ir.Undefined), first_, _index(0))
-        return builder.shuffle_vector(other, values_, _order([0, *range(count, 2 * count - 1)]))
+        undefined = ir.Constant(args[0].type, ir.Undefined)
+        other = builder.insert_element(undefined, args[1], _index(0))
+        return builder.shuffle_vector(other, args[0], _order([0, *range(count, 2 * count - 1)]))
 
     return values(values, values.dtype), code
 
@@ -263,9 +370,9 @@ def shift_down(typing, values, last):
     """Return the lanes moved down by one, and ``last`` in the last lane."""
 
     def code(context, builder, sig, args):
-        values_, last_ = args
-        other = builder.insert_element(ir.Constant(values_.type, ir.Undefined), last_, _index(0))
-        return builder.shuffle_vector(values_, other, _order(range(1, values.count + 1)))
+        undefined = ir.Constant(args[0].type, ir.Undefined)
+        other = builder.insert_element(undefined, args[1], _index(0))
+        return builder.shuffle_vector(args[0], other, _order(range(1, values.count + 1)))
 
     return values(values, values.dtype), code
 
@@ -304,9 +411,16 @@ def _transpose(builder, rows):
     return rows
 
 
-def _start(context, builder, kind, bases, lane, at):
-    element = builder.gep(context.make_array(kind)(context, builder, bases).data, [lane])
-    return builder.add(builder.load(element), at)
+def _pointer_to_row(context, builder, kinds, array, bases, lane, at):
+    data = context.make_array(kinds[1])(context, builder, bases).data
+    start = builder.add(builder.load(builder.gep(data, [lane])), at)
+    return _pointer(context, builder, kinds[0], array, start, REGISTER // _bytes(kinds[0]))
+
+
+def _pointer_to_column(context, builder, kind, array, column, lane, at):
+    pitch = BYTES // _bytes(kind)
+    start = builder.add(builder.add(at, ir.Constant(at.type, column * pitch)), lane)
+    return _pointer(context, builder, kind, array, start, REGISTER // _bytes(kind))
 
 
 @intrinsic
@@ -315,22 +429,19 @@ def gather_tile(typing, source, bases, lane, at, target, to):
 
     Column c of the tile goes to the lanes that start at ``target[to + c * width]``.
     """
-    count = REGISTER // _bytes(source)
-    pitch = lanes_of(source.dtype)
+    count, size = REGISTER // _bytes(source), _bytes(source)
 
     def code(context, builder, sig, args):
         source_, bases_, lane_, at_, target_, to_ = args
         rows = []
         for row in range(count):
-            where = builder.add(lane_, ir.Constant(lane_.type, row))
-            start = _start(context, builder, bases, bases_, where, at_)
-            pointer = _vector(context, builder, source, source_, start, count)
-            rows.append(builder.load(pointer, align=_bytes(source)))
+            which = builder.add(lane_, ir.Constant(lane_.type, row))
+            kinds = (source, bases)
+            pointer = _pointer_to_row(context, builder, kinds, source_, bases_, which, at_)
+            rows.append(builder.load(pointer, align=size))
         for column, values in enumerate(_transpose(builder, rows)):
-            where = builder.add(to_, ir.Constant(to_.type, column * pitch))
-            where = builder.add(where, lane_)
-            pointer = _vector(context, builder, target, target_, where, count)
-            builder.store(values, pointer, align=_bytes(target))
+            pointer = _pointer_to_column(context, builder, target, target_, column, lane_, to_)
+            builder.store(values, pointer, align=size)
         return context.get_dummy_value()
 
     return types.none(source, bases, types.intp, types.intp, target, types.intp), code
@@ -342,22 +453,19 @@ def scatter_tile(typing, source, at, target, bases, lane, to):
 
     Column c of the tile comes from the lanes that start at ``source[at + c * width]``.
     """
-    count = REGISTER // _bytes(source)
-    pitch = lanes_of(source.dtype)
+    count, size = REGISTER // _bytes(source), _bytes(source)
 
     def code(context, builder, sig, args):
         source_, at_, target_, bases_, lane_, to_ = args
         columns = []
         for column in range(count):
-            where = builder.add(at_, ir.Constant(at_.type, column * pitch))
-            where = builder.add(where, lane_)
-            pointer = _vector(context, builder, source, source_, where, count)
-            columns.append(builder.load(pointer, align=_bytes(source)))
+            pointer = _pointer_to_column(context, builder, source, source_, column, lane_, at_)
+            columns.append(builder.load(pointer, align=size))
         for row, values in enumerate(_transpose(builder, columns)):
-            where = builder.add(lane_, ir.Constant(lane_.type, row))
-            start = _start(context, builder, bases, bases_, where, to_)
-            pointer = _vector(context, builder, target, target_, start, count)
-            builder.store(values, pointer, align=_bytes(target))
+            which = builder.add(lane_, ir.Constant(lane_.type, row))
+            kinds = (target, bases)
+            pointer = _pointer_to_row(context, builder, kinds, target_, bases_, which, to_)
+            builder.store(values, pointer, align=size)
         return context.get_dummy_value()
 
     return types.none(source, types.intp, target, bases, types.intp, types.intp), code
