@@ -155,7 +155,8 @@ def test_gradient(agrees, views, n, p, kernel, unbiased):
 def test_arrays_tensors_and_precisions(views):
     x, y = views(10, 3, 2)
     value = hsic(x, y)
-    assert value.shape == () and value.dtype == torch.float64
+    assert value.shape == ()
+    assert value.dtype == torch.float64
     assert hsic(x.numpy(), y.tolist()) == pytest.approx(float(value), rel=1e-15)
     assert type(hsic(x.numpy(), y.numpy())) is float
     assert hsic(x.float(), y.float()).dtype == torch.float32
@@ -174,34 +175,35 @@ def test_never_writes_to_its_input(views):
         before = x.clone(), y.clone()
         for kernel, unbiased in FORMS:
             hsic(x, y, kernel=kernel, unbiased=unbiased)
-        assert torch.equal(x, before[0]) and torch.equal(y, before[1])
+        assert torch.equal(x, before[0])
+        assert torch.equal(y, before[1])
 
 
 BAD = [
-    (dict(x=torch.ones(5, 2), y=torch.ones(4, 2)), "x has 5 rows and y has 4"),
-    (dict(x=np.ones((5, 2)), y=np.ones((4, 2))), "x has 5 rows and y has 4"),
-    (dict(x=torch.ones(5)), r"expected shape \(B, p\), got \(5,\)"),
-    (dict(x=np.ones(5), y=np.eye(5)), r"expected \(n, d\)"),
-    (dict(x=torch.ones(5, 2, 2)), "pair_sequences makes rows of sequences"),
-    (dict(x=np.ones((5, 2, 2)), y=np.eye(5)), "pair_sequences makes rows of sequences"),
-    (dict(x=torch.ones(5, 2, dtype=torch.int64)), "x: expected real numbers in floating point"),
-    (dict(x=np.full((5, 2), "a"), y=np.eye(5)), "x: expected numbers"),
-    (dict(x=np.eye(5)), "y is a tensor and x is not"),
-    (dict(x=torch.tensor([[1.0], [2.0], [torch.nan], [1.0], [2.0]])), "x: 1 row.* is row 2"),
-    (dict(y=torch.full((5, 2), torch.inf)), "y: 5 row.* NaN or infinity"),
-    (dict(x=np.full((5, 2), np.inf), y=np.eye(5)), "x: 5 row.* NaN or infinity"),
-    (dict(x=torch.eye(5)[:3], y=torch.eye(5)[:3], unbiased=True), "3 rows.* needs at least 4"),
-    (dict(x=torch.eye(5)[:1], y=torch.eye(5)[:1]), "1 row: .* needs at least 2"),
-    (dict(kernel="cosine"), 'kernel: expected one of "linear", "rbf"'),
-    (dict(unbiased="yes"), "unbiased: expected True or False"),
-    (dict(kernel="rbf", bandwidth=0.0), "bandwidth: expected a number greater than 0"),
-    (dict(kernel="rbf", sigma=-1.0), "sigma: expected a number greater than 0"),
-    (dict(kernel="rbf", sigma=(1.0, 2.0, 3.0)), "sigma: expected a number, or a pair"),
-    (dict(mask=torch.zeros(5, dtype=torch.bool)), "mask keeps 0 rows"),
-    (dict(mask=torch.ones(5)), "mask: expected booleans"),
-    (dict(mask=np.ones(5)), "mask: expected booleans"),
-    (dict(mask=torch.ones(4, dtype=torch.bool)), r"mask: expected shape \(5,\), got \(4,\)"),
-    (dict(x=torch.ones(5, 2), kernel="rbf"), "x: the median distance between two rows is 0"),
+    ({"x": torch.ones(5, 2), "y": torch.ones(4, 2)}, "x has 5 rows and y has 4"),
+    ({"x": np.ones((5, 2)), "y": np.ones((4, 2))}, "x has 5 rows and y has 4"),
+    ({"x": torch.ones(5)}, r"expected shape \(B, p\), got \(5,\)"),
+    ({"x": np.ones(5), "y": np.eye(5)}, r"expected \(n, d\)"),
+    ({"x": torch.ones(5, 2, 2)}, "pair_sequences makes rows of sequences"),
+    ({"x": np.ones((5, 2, 2)), "y": np.eye(5)}, "pair_sequences makes rows of sequences"),
+    ({"x": torch.ones(5, 2, dtype=torch.int64)}, "x: expected real numbers in floating point"),
+    ({"x": np.full((5, 2), "a"), "y": np.eye(5)}, "x: expected numbers"),
+    ({"x": np.eye(5)}, "y is a tensor and x is not"),
+    ({"x": torch.tensor([[1.0], [2.0], [torch.nan], [1.0], [2.0]])}, "x: 1 row.* is row 2"),
+    ({"y": torch.full((5, 2), torch.inf)}, "y: 5 row.* NaN or infinity"),
+    ({"x": np.full((5, 2), np.inf), "y": np.eye(5)}, "x: 5 row.* NaN or infinity"),
+    ({"x": torch.eye(5)[:3], "y": torch.eye(5)[:3], "unbiased": True}, "3 rows.* needs at least 4"),
+    ({"x": torch.eye(5)[:1], "y": torch.eye(5)[:1]}, "1 row: .* needs at least 2"),
+    ({"kernel": "cosine"}, 'kernel: expected one of "linear", "rbf"'),
+    ({"unbiased": "yes"}, "unbiased: expected True or False"),
+    ({"kernel": "rbf", "bandwidth": 0.0}, "bandwidth: expected a number greater than 0"),
+    ({"kernel": "rbf", "sigma": -1.0}, "sigma: expected a number greater than 0"),
+    ({"kernel": "rbf", "sigma": (1.0, 2.0, 3.0)}, "sigma: expected a number, or a pair"),
+    ({"mask": torch.zeros(5, dtype=torch.bool)}, "mask keeps 0 rows"),
+    ({"mask": torch.ones(5)}, "mask: expected booleans"),
+    ({"mask": np.ones(5)}, "mask: expected booleans"),
+    ({"mask": torch.ones(4, dtype=torch.bool)}, r"mask: expected shape \(5,\), got \(4,\)"),
+    ({"x": torch.ones(5, 2), "kernel": "rbf"}, "x: the median distance between two rows is 0"),
 ]
 
 
