@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 
+from vlalign_lib.losses import triplet_loss
 from vlalign_lib.losses._gather import gather_rows
 
 
@@ -55,3 +56,10 @@ def wider_on_rank_1(x, y, gather):
 
 def half_on_rank_1(x, y, gather):
     return entangled(x, y.float() if dist.get_rank() else y, gather=gather)
+
+
+def random_triplets(x, y, labels, gather=False):
+    """The same negatives are drawn on every process, whose generators are seeded alike."""
+    return triplet_loss(
+        x, y, labels, mining="random", gather=gather, generator=torch.Generator().manual_seed(0)
+    )

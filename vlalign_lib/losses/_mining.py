@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -104,25 +105,28 @@ class _Hinges(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, v: Tensor, rule: Rule, pooled: bool) -> Any:
-        ctx.rule, ctx.pooled = rule, pooled
-        if pooled and (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]):
-            ones = torch.ones(len(u), dtype=u.dtype, device=u.device)
-            mined, du, dv = _go_over(u, v, rule, ones)
-            ctx.save_for_backward(du, dv)
+        ctx.rule = rule
+        if pooled and any(ctx.needs_input_grad):
+            mined, *slopes = _go_over(u, v, rule, torch.ones_like(u[:, 0]))
+            ctx.save_for_backward(u, v, *slopes)
         else:
-            mined = _go_over(u, v, rule, None)[0]
+            mined, *_ = _go_over(u, v, rule, None)
             ctx.save_for_backward(u, v)
         ctx.mark_non_differentiable(mined.active, mined.triplets)
         return tuple(mined)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
-        if ctx.pooled:
-            du, dv = ctx.saved_tensors
-            return grad[0] * du, grad[0] * dv, None, None
-        u, v = ctx.saved_tensors
-        _, du, dv = _go_over(u, v, ctx.rule, grad)
+        u, v, *slopes = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants second derivatives: through u and v alone
+            with torch.no_grad():
+                kept = [_mined_block(u, v, ctx.rule, rows)[1] for rows in _blocks(u)]
+            weighted = grad[:, None] * torch.cat(kept)  # (B, B)
+            return weighted @ v, weighted.T @ u, None, None
+        if slopes:
+            du, dv = (grad[0] * slope for slope in slopes)
+        else:
+            _, du, dv = _go_over(u, v, ctx.rule, grad)
         return du, dv, None, None
 
 
@@ -130,35 +134,50 @@ def _go_over(
     u: Tensor, v: Tensor, rule: Rule, weights: Tensor | None
 ) -> tuple[Mined, Tensor, Tensor]:
     """Mine block by block; with ``weights`` (B,) of the anchors, gather the gradient as well."""
-    u, v, n = u.detach(), v.detach(), len(u)
-    kernels = compiled() if u.device.type == "cpu" else None
+    u, v = u.detach(), v.detach()
     mined = Mined(
-        torch.zeros(n, dtype=u.dtype, device=u.device),
-        torch.zeros(n, dtype=torch.int64, device=u.device),
-        torch.zeros(n, dtype=torch.int64, device=u.device),
+        torch.zeros_like(u[:, 0]),
+        torch.zeros_like(rule.labels),
+        torch.zeros_like(rule.labels),
     )
     du, dv = (torch.zeros_like(u), torch.zeros_like(v)) if weights is not None else (u, v)
-    for rows in row_blocks(n, n, u.device):
-        scores = u[rows] @ v.T  # (b, B)
-        if rule.margins is not None:
-            scores += rule.margins[rule.labels[rows, None], rule.labels]
-        part, slopes = (mine if kernels is None else kernels.mine)(scores, rule, rows)
+    for rows in _blocks(u):
+        part, slopes = _mined_block(u, v, rule, rows)
         for whole, piece in zip(mined, part, strict=True):
             whole[rows] = piece
-        if weights is None:
-            continue
-        if kernels is not None and rule.mining != "all":
-            kernels.add_products(slopes, weights[rows], u[rows], v, du[rows], dv)
-        else:
-            slopes = slopes * weights[rows, None]
-            torch.mm(slopes, v, out=du[rows])
-            dv.addmm_(slopes.T, u[rows])
+        if weights is not None:
+            _add_products(slopes, weights[rows], u[rows], v, du[rows], dv, rule)
     # Mining compares, and comparisons swallow NaN: what NaN touches is made NaN here.
     mined.hinge.add_(0 * (u.sum(dim=1) + v.sum()))
     if weights is not None:
         du.add_(0 * (u.sum(dim=1, keepdim=True) + v.sum()))
         dv.add_(0 * (u.sum() + v.sum(dim=1, keepdim=True)))
     return mined, du, dv
+
+
+def _blocks(u: Tensor) -> Iterator[slice]:
+    return row_blocks(len(u), len(u), u.device)
+
+
+def _mined_block(u: Tensor, v: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
+    scores = u[rows] @ v.T  # (b, B)
+    if rule.margins is not None:
+        scores += rule.margins[rule.labels[rows, None], rule.labels]
+    kernels = compiled() if u.device.type == "cpu" else None
+    return mine(scores, rule, rows) if kernels is None else kernels.mine(scores, rule, rows)
+
+
+def _add_products(
+    slopes: Tensor, weights: Tensor, u: Tensor, v: Tensor, du: Tensor, dv: Tensor, rule: Rule
+) -> None:
+    """Set ``du`` (b, k) to weights · slopes · v and add the transpose's product with u to dv."""
+    kernels = compiled() if u.device.type == "cpu" else None
+    if kernels is not None and rule.mining != "all":  # nearly all slopes are zero
+        kernels.add_products(slopes, weights, u, v, du, dv)
+        return
+    slopes = slopes * weights[:, None]
+    torch.mm(slopes, v, out=du)
+    dv.addmm_(slopes.T, u)
 
 
 def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:

@@ -129,7 +129,7 @@ class _LogPartitions(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, scale, over_rows, over_columns, own = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives
-            return *_again(plain_log_partitions, (u, v, scale), grads, ctx.columns), None
+            return *differentiable(plain_log_partitions, (u, v, scale), grads, ctx.columns), None
         for_rows, for_columns, for_own = grads
         du, dv = torch.empty_like(u), torch.zeros_like(v)
         for part, z in _scored(u, v, scale, ctx.kept):
@@ -168,7 +168,7 @@ class _SigmoidSums(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, scale, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _again(plain_sigmoid_sums, (u, v, scale, bias), grads)
+            return differentiable(plain_sigmoid_sums, (u, v, scale, bias), grads)
         du, dv, dbias = torch.empty_like(u), torch.zeros_like(v), torch.zeros_like(bias)
         for part, z in _scored(u, v, scale, ctx.kept):
             if not ctx.kept:
@@ -198,12 +198,16 @@ def _own(z: Tensor, part: slice, rows: int) -> Tensor:
     return columns.unflatten(1, (part.stop - part.start, each)).diagonal(dim1=0, dim2=1)
 
 
-def _again(
+def differentiable(
     plain: Callable[..., Any], inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...], *rest: Any
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients through the plain formula, so that they can be differentiated."""
     outputs = plain(*inputs, *rest)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    live = [i for i, output in enumerate(outputs) if output.requires_grad]
     wanted = [each for each in inputs if each.requires_grad]
-    found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True))
+    slopes = torch.autograd.grad(
+        [outputs[i] for i in live], wanted, [grads[i] for i in live], create_graph=True
+    )
+    found = iter(slopes)
     return tuple(next(found) if each.requires_grad else None for each in inputs)

@@ -17,7 +17,7 @@ from vlalign_lib._tensors import (
     without_autocast,
 )
 from vlalign_lib.losses._gather import gather_rows
-from vlalign_lib.losses._scores import row_blocks
+from vlalign_lib.losses._scores import differentiable, row_blocks
 
 
 def contrastive_pair_loss(
@@ -40,7 +40,8 @@ def contrastive_pair_loss(
     Unlike the losses on cosines it sees the length of the vectors. Two items of different classes
     on the same point give m² each and no gradient, since no direction leads away more than
     another. Distances are summed up from differences, not from inner products, so that small ones
-    keep their digits. There is no second derivative.
+    keep their digits. Second
+    derivatives keep B² differences.
 
     Args:
         x: (B, k) embedded images, floating point.
@@ -142,9 +143,11 @@ class _PairSums(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:
         x, y, labels = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants second derivatives
+            return *differentiable(plain_sums, (x, y), grads, labels, ctx.margin), None, None
+        (grad,) = grads
         dx, dy = torch.empty_like(x), torch.zeros_like(y)
         for part in row_blocks(len(x), len(y), x.device):
             d = distances(x[part], y)
@@ -154,6 +157,14 @@ class _PairSums(torch.autograd.Function):
             torch.sub(pull.sum(dim=1, keepdim=True) * x[part], pull @ y, out=dx[part])
             dy += pull.sum(dim=0)[:, None] * y - pull.T @ x[part]
         return dx, dy, None, None
+
+
+def plain_sums(x: Tensor, y: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Return the same from all differences (B, B, k) at once and by autograd."""
+    squares = (x[:, None] - y).square().sum(dim=2)
+    d = torch.where(squares == 0, 1, squares).sqrt() * (squares != 0)
+    same = labels[:, None] == labels
+    return torch.where(same, squares, (margin - d).clamp(min=0).square()).sum(dim=1) / 2
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:

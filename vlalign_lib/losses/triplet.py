@@ -126,8 +126,8 @@ def triplet_loss(
     another class, semi-hard mining may take the twin or pass it over.
 
     The gradient is that of the chosen triplets held fixed, which is the gradient wherever the
-    choice does not jump; there is no second one. Time grows with B² (B² log B for ``"all"`` and
-    ``"semi-hard"``), memory with B.
+    choice does not jump. Time grows with B² (B² log B for ``"all"`` and ``"semi-hard"``), memory
+    with B; second derivatives keep B² numbers.
 
     Args:
         x: (B, k) embedded images, floating point, of any length: cosines are taken here. A row

@@ -1,0 +1,257 @@
+"""The contrastive loss over all pairs: loops, closed forms, gradients, the point of contact."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlalign_lib.losses import ContrastivePairLoss, _scores, contrastive_pair_loss
+
+NAME = "losses.contrastive_pair_loss"
+
+
+def embedded(rows=9, width=3, classes=3, seed=0, dtype=torch.float64):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows)
+    centres = rng.standard_normal((classes, width))[labels]
+    views = (0.4 * centres + 0.2 * rng.standard_normal((rows, width)) for _ in range(2))
+    x, y = (torch.tensor(view, dtype=dtype) for view in views)
+    return x, y, torch.tensor(labels)
+
+
+def with_gradients(call, *inputs):
+    inputs = [each.detach().clone().requires_grad_() for each in inputs]
+    value = call(*inputs)
+    return value.detach(), *torch.autograd.grad(value.sum(), inputs)
+
+
+def by_loops(x, y, labels, margin):
+    """Half the sum over texts of each image, and the gradients pair by pair."""
+    x, y = x.numpy(), y.numpy()
+    sums, dx, dy = np.zeros(len(x)), np.zeros_like(x), np.zeros_like(y)
+    for i in range(len(x)):
+        for j in range(len(y)):
+            gap = x[i] - y[j]
+            d = math.sqrt(sum(gap**2))
+            if labels[i] == labels[j]:
+                sums[i] += d**2 / 2
+                pull = gap
+            else:
+                sums[i] += max(0.0, margin - d) ** 2 / 2
+                pull = -max(0.0, margin - d) * gap / d
+            dx[i] += pull
+            dy[j] -= pull
+    return sums, dx, dy
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_beside_loops(agrees, labelled):
+    x, y, labels = embedded()
+    classes = labels if labelled else torch.arange(len(x))
+    labels = labels if labelled else None
+    wanted = by_loops(x, y, classes.tolist(), 0.8)
+    assert wanted[0].min() > 0
+    against = "loops over the pairs"
+
+    def ours(reduction):
+        return with_gradients(
+            lambda x, y: contrastive_pair_loss(x, y, labels, margin=0.8, reduction=reduction),
+            x,
+            y,
+        )
+
+    for got, number in zip(ours("none"), wanted, strict=True):
+        agrees(NAME, got, number, kind="loop", against=against, tolerance=1e-13)
+    agrees(NAME, ours("sum")[0], wanted[0].sum(), kind="loop", against=against, tolerance=1e-13)
+    agrees(
+        NAME, ours("mean")[0], wanted[0].sum() / 9, kind="loop", against=against, tolerance=1e-13
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_closed_forms(agrees, batch):
+    x = torch.full((batch, 3), 0.3, dtype=torch.float64)
+    value, dx, dy = with_gradients(lambda x, y: contrastive_pair_loss(x, y, margin=1.5), x, x)
+    agrees(
+        NAME, value, 1.5**2 * (batch - 1) / 2, kind="closed form",
+        against="one point: m²(B − 1)/2", tolerance=1e-14, absolute=True,
+    )  # fmt: skip
+    assert not dx.any()
+    assert not dy.any()
+    # Partners on one point, strangers further apart than the margin.
+    x = 2 * torch.eye(batch, dtype=torch.float64)
+    assert float(contrastive_pair_loss(x, x, margin=2.8)) == 0.0
+    # One class: the mean squared distance between the views, times B / 2.
+    x, y, _ = embedded(rows=batch)
+    wanted = sum(float(((a - b) ** 2).sum()) for a in x for b in y) / (2 * batch)
+    loss = contrastive_pair_loss(x, y, torch.zeros(batch, dtype=torch.int64))
+    agrees(
+        NAME, loss, wanted, kind="closed form", against="one class: squared distances",
+        tolerance=1e-14,
+    )  # fmt: skip
+
+
+def test_positives_beside_pytorch_metric_learning(agrees, peer):
+    # Theirs has [d]₊ and [1 − d]₊, not squared, averages over what is not zero and takes the
+    # distances of unit vectors unless told otherwise. With squared distances its positive half is
+    # ours; its negative half is [m − d²]₊, another loss.
+    peer("pytorch_metric_learning")
+    from pytorch_metric_learning import distances, losses, reducers
+
+    x, y, labels = embedded(rows=40, width=8, classes=5)
+    theirs = losses.ContrastiveLoss(
+        pos_margin=0,
+        neg_margin=0,
+        distance=distances.LpDistance(normalize_embeddings=False, power=2),
+        reducer=reducers.SumReducer(),
+    )
+
+    def both(x, y):
+        return theirs(x, labels, ref_emb=y, ref_labels=labels.clone()) / 2
+
+    def ours(x, y):
+        return contrastive_pair_loss(x, y, labels, margin=0, reduction="sum")
+
+    for got, wanted in zip(with_gradients(ours, x, y), with_gradients(both, x, y), strict=True):
+        agrees(
+            NAME, got, wanted, kind="peer", against="pytorch-metric-learning, positives alone",
+            tolerance=1e-12,
+        )  # fmt: skip
+
+
+@given(
+    rows=st.integers(1, 15),
+    width=st.integers(1, 5),
+    classes=st.integers(1, 15),
+    margin=st.floats(0, 3),
+    block=st.integers(1, 200),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=40, deadline=None)
+def test_blocks_and_shapes_beside_loops(rows, width, classes, margin, block, seed):
+    x, y, labels = embedded(rows, width, classes, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
+        ours = with_gradients(
+            lambda x, y: contrastive_pair_loss(x, y, labels, margin=margin, reduction="none"),
+            x,
+            y,
+        )
+    for got, wanted in zip(ours, by_loops(x, y, labels.tolist(), margin), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_gradients(agrees, reduction):
+    x, y, labels = embedded(rows=6)
+
+    def call(x, y):
+        return contrastive_pair_loss(x, y, labels, reduction=reduction)
+
+    inputs = (x.requires_grad_(), y.requires_grad_())
+    agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
+    agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
+
+
+def test_float32(agrees):
+    x, y, labels = embedded(rows=200, width=16, classes=10)
+
+    def ours(dtype):
+        return with_gradients(
+            lambda x, y: contrastive_pair_loss(x, y, labels), x.to(dtype), y.to(dtype)
+        )
+
+    narrow, wide = ours(torch.float32), ours(torch.float64)
+    assert all(each.dtype == torch.float32 for each in narrow)
+    for got, wanted in zip(narrow, wide, strict=True):
+        agrees(NAME, got, wanted, kind="float32", against="float64", tolerance=1e-5)
+
+
+def test_small_distances_keep_their_digits():
+    # From inner products the distance 1e-4 beside vectors of length 100 would be noise.
+    y = torch.full((1, 4), 50.0)
+    x = y.clone()
+    x[0, 0] += 2**-13
+    assert float(contrastive_pair_loss(x, y)) == 2**-26 / 2
+
+
+def test_invariances():
+    x, y, labels = embedded(rows=15)
+    wanted = contrastive_pair_loss(x, y, labels)
+    order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
+    rotation = torch.linalg.qr(torch.tensor(np.random.default_rng(0).standard_normal((3, 3)))).Q
+    for same in (
+        contrastive_pair_loss(x[order], y[order], labels[order]),
+        contrastive_pair_loss(x @ rotation, y @ rotation, labels),
+        contrastive_pair_loss(x + 3, y + 3, labels),
+        contrastive_pair_loss(y, x, labels),
+        contrastive_pair_loss(x, y, (5 - 2 * labels).tolist()),
+        contrastive_pair_loss(4 * x, 4 * y, labels, margin=4.0) / 16,
+    ):
+        torch.testing.assert_close(same, wanted, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 0, 0, 0], [0, 0, 0, 1]])
+def test_extremes_are_finite(labels):
+    x, y, _ = embedded(rows=4)
+    x[0], y[0], y[1] = 0, 0, 0  # a pair, and a stranger, on one point
+    x[2] = 1e8
+    each = with_gradients(lambda x, y: contrastive_pair_loss(x, y, labels), x, y)
+    assert all(torch.isfinite(part).all() for part in each)
+
+
+@pytest.mark.parametrize("view", [0, 1])
+def test_nan_comes_out_as_nan(view):
+    views = embedded()
+    views[view][2, 1] = torch.nan
+    value, dx, dy = with_gradients(lambda x, y: contrastive_pair_loss(x, y, views[2]), *views[:2])
+    assert value.isnan()
+    assert dx.isnan().any()
+    assert dy.isnan().any()
+    each = contrastive_pair_loss(*views, reduction="none")
+    assert each.isnan().sum() == (1 if view == 0 else len(each))
+
+
+def test_half_precision_and_autocast():
+    x, y, labels = embedded(rows=20)
+    narrow = contrastive_pair_loss(x.half(), y.half(), labels)
+    assert narrow.dtype == torch.float32
+    assert torch.equal(narrow, contrastive_pair_loss(x.half().float(), y.half().float(), labels))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = contrastive_pair_loss(x.float(), y.float(), labels)
+    assert torch.equal(inside, contrastive_pair_loss(x.float(), y.float(), labels))
+
+
+def test_module_is_the_function():
+    x, y, labels = embedded()
+    module = ContrastivePairLoss(margin=0.5, reduction="sum")
+    wanted = contrastive_pair_loss(x, y, labels, margin=0.5, reduction="sum")
+    assert torch.equal(module(x, y, labels), wanted)
+    assert "margin=0.5" in repr(module)
+
+
+def test_two_processes(two_processes):
+    x, y, labels = embedded(rows=8)
+    target = "vlalign_lib.losses:contrastive_pair_loss"
+    two_processes(target, x, y, labels)
+    two_processes(target, x, y, reduction="none")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.ones(5, 3)}, "x has 5 rows and y has 4"),
+        ({"y": torch.ones(4, 2)}, "embed both into the same number of dimensions"),
+        ({"labels": [0, 1]}, r"labels: expected shape \(4,\)"),
+        ({"margin": -1}, "margin: expected a number of at least 0"),
+        ({"reduction": "max"}, "reduction: expected one of"),
+    ],
+)
+def test_bad_input(change, message):
+    arguments = {"x": torch.ones(4, 3), "y": torch.ones(4, 3)} | change
+    x, y = arguments.pop("x"), arguments.pop("y")
+    with pytest.raises(ValueError, match=message):
+        contrastive_pair_loss(x, y, **arguments)

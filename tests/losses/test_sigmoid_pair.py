@@ -1,0 +1,241 @@
+"""The sigmoid loss: loops, closed forms, blocks beside the plain formula, gradients, limits."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlalign_lib.losses import SigmoidPairLoss, _scores, sigmoid_pair_loss
+
+NAME = "losses.sigmoid_pair_loss"
+
+
+def paired(rows=9, width=4, seed=0, dtype=torch.float64):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, width))
+    y = x + rng.standard_normal((rows, width))
+    return torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype)
+
+
+def number(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def with_gradients(call, *inputs):
+    inputs = [each.detach().clone().requires_grad_() for each in inputs]
+    value = call(*inputs)
+    return value.detach(), *torch.autograd.grad(value.sum(), inputs)
+
+
+def by_loops(x, y, scale, bias, cosine):
+    x, y = x.tolist(), y.tolist()
+    sums = []
+    for i, a in enumerate(x):
+        total = 0.0
+        for j, b in enumerate(y):
+            s = sum(p * q for p, q in zip(a, b, strict=True))
+            if cosine:
+                s /= math.sqrt(sum(p * p for p in a) * sum(q * q for q in b))
+            z = (scale * s + bias) * (1 if i == j else -1)
+            total += math.log1p(math.exp(-z)) if z > 0 else math.log1p(math.exp(z)) - z
+        sums.append(total)
+    return sums
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_beside_loops(agrees, similarity):
+    x, y = paired()
+    wanted = by_loops(x, y, 5.0, -3.0, similarity == "cosine")
+    options = {"scale": 5.0, "bias": -3.0, "similarity": similarity}
+    against = "loops in plain Python"
+    for reduction, sums in (("none", wanted), ("sum", sum(wanted)), ("mean", np.mean(wanted))):
+        loss = sigmoid_pair_loss(x, y, reduction=reduction, **options)
+        agrees(NAME, loss, sums, kind="loop", against=against, tolerance=1e-13)
+
+
+def test_beside_binary_cross_entropy(agrees):
+    x, y = paired(rows=30)
+
+    def plain(x, y, scale, bias):
+        unit = torch.nn.functional.normalize
+        logits = scale * unit(x) @ unit(y).T + bias
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, torch.eye(30, dtype=torch.float64), reduction="none"
+        ).sum(dim=1).mean()  # fmt: skip
+
+    def ours(x, y, scale, bias):
+        return sigmoid_pair_loss(x, y, scale=scale, bias=bias)
+
+    inputs = (x, y, number(12.0), number(-7.0))
+    for got, wanted in zip(
+        with_gradients(ours, *inputs), with_gradients(plain, *inputs), strict=True
+    ):
+        agrees(
+            NAME, got, wanted, kind="derivation", against="binary cross entropy of all logits",
+            tolerance=1e-13,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", [1, 2, 30])
+def test_closed_forms(agrees, batch):
+    x = torch.zeros(batch, 3, dtype=torch.float64)
+    loss = sigmoid_pair_loss(x, x, bias=0.0)
+    agrees(
+        NAME, loss, batch * math.log(2), kind="closed form", against="logits of 0: B log 2",
+        tolerance=1e-14,
+    )  # fmt: skip
+    loss = sigmoid_pair_loss(x, x, bias=-10.0)
+    wanted = 10 + math.log1p(math.exp(-10)) + (batch - 1) * math.log1p(math.exp(-10))
+    agrees(NAME, loss, wanted, kind="closed form", against="the bias alone", tolerance=1e-14)
+    x = torch.eye(batch, dtype=torch.float64)
+    assert float(sigmoid_pair_loss(x, x, scale=1e5, bias=-5e4)) == 0.0
+
+
+@given(
+    rows=st.integers(1, 20),
+    block=st.integers(1, 400),
+    keep=st.booleans(),
+    scale=st.floats(0.01, 100),
+    bias=st.floats(-50, 50),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=80, deadline=None)
+def test_blocks_beside_the_plain_formula(rows, block, keep, scale, bias, seed):
+    generator = torch.Generator().manual_seed(seed)
+    u, v = torch.randn(2, rows, 3, dtype=torch.float64, generator=generator)
+    weights = torch.randn(rows, generator=generator).double()
+    inputs = (u, v, number(scale), number(bias))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
+        patch.setattr(_scores, "KEEP", 2**23 if keep else 0)
+        ours = with_gradients(lambda *a: weights * _scores.sigmoid_sums(*a), *inputs)
+    plain = with_gradients(lambda *a: weights * _scores.plain_sigmoid_sums(*a), *inputs)
+    for got, wanted in zip(ours, plain, strict=True):
+        size = 1 + float(wanted.abs().max())
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13 * size)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_gradients(agrees, reduction):
+    inputs = (*paired(rows=5, width=3), number(4.0), number(-2.0))
+    inputs = tuple(each.requires_grad_() for each in inputs)
+
+    def call(x, y, scale, bias):
+        return sigmoid_pair_loss(x, y, scale=scale, bias=bias, reduction=reduction)
+
+    agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
+    agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
+
+
+def test_float32(agrees):
+    x, y = paired(rows=200, width=16)
+
+    def ours(dtype):
+        return with_gradients(sigmoid_pair_loss, x.to(dtype), y.to(dtype))
+
+    narrow, wide = ours(torch.float32), ours(torch.float64)
+    assert all(each.dtype == torch.float32 for each in narrow)
+    for got, wanted in zip(narrow, wide, strict=True):
+        agrees(NAME, got, wanted, kind="float32", against="float64", tolerance=1e-5)
+
+
+def test_invariances():
+    x, y = paired(rows=15)
+    wanted = sigmoid_pair_loss(x, y)
+    order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
+    rotation = torch.linalg.qr(torch.tensor(np.random.default_rng(0).standard_normal((4, 4)))).Q
+    scale = torch.linspace(1e-3, 1e3, 15, dtype=torch.float64)[:, None]
+    for same in (
+        sigmoid_pair_loss(x[order], y[order]),
+        sigmoid_pair_loss(x @ rotation, y @ rotation),
+        sigmoid_pair_loss(y, x),
+        sigmoid_pair_loss(x * scale, y / scale),
+        sigmoid_pair_loss(x, y, scale=number([10.0]), bias=number(-10.0)),
+    ):
+        torch.testing.assert_close(same, wanted, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extremes_are_finite_and_right(dtype):
+    x, y = paired(dtype=dtype)
+    x[0], y[1] = 0, 0
+    value, dx, dy = with_gradients(lambda x, y: sigmoid_pair_loss(x, y, scale=1e4), x, y)
+    assert all(torch.isfinite(each).all() for each in (value, dx, dy))
+    assert not dx[0].any()
+    # Logits of 10⁴ and −10⁴: each wrong answer costs the whole of it.
+    x = 100 * torch.eye(2, dtype=dtype)
+    options = {"similarity": "dot", "scale": 1.0}
+    assert float(sigmoid_pair_loss(x, x.flip(0), bias=0.0, **options)) == pytest.approx(
+        1e4 + math.log(2)
+    )
+    assert float(sigmoid_pair_loss(x, -x, bias=-1e3, **options)) == 11e3
+
+
+@pytest.mark.parametrize("view", [0, 1])
+def test_nan_comes_out_as_nan(view):
+    views = paired()
+    views[view][2, 1] = torch.nan
+    value, dx, dy = with_gradients(sigmoid_pair_loss, *views)
+    assert value.isnan()
+    assert dx.isnan().any()
+    assert dy.isnan().any()
+    # A question asks about two items only: other images keep their answers about other texts.
+    each = sigmoid_pair_loss(*views, reduction="none")
+    assert each.isnan().sum() == (1 if view == 0 else len(each))
+
+
+def test_half_precision_and_autocast():
+    x, y = paired(rows=20)
+    narrow = sigmoid_pair_loss(x.half(), y.half())
+    assert narrow.dtype == torch.float32
+    assert torch.equal(narrow, sigmoid_pair_loss(x.half().float(), y.half().float()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = sigmoid_pair_loss(x.float(), y.float())
+    assert torch.equal(inside, sigmoid_pair_loss(x.float(), y.float()))
+
+
+def test_module_is_the_function():
+    x, y = paired(rows=20)
+    module = SigmoidPairLoss(scale=4.0, bias=-1.0, reduction="sum").double()
+    value = module(x, y)
+    wanted = sigmoid_pair_loss(x, y, scale=4.0, bias=-1.0, reduction="sum")
+    torch.testing.assert_close(value, wanted, rtol=1e-6, atol=0)
+    value.backward()
+    h = 1e-6
+    ends = [sigmoid_pair_loss(x, y, scale=4.0, bias=b, reduction="sum") for b in (-1 + h, -1 - h)]
+    assert float(module.bias.grad) == pytest.approx(float(ends[0] - ends[1]) / (2 * h), rel=1e-5)
+    assert "scale=4, bias=-1, learnable=True" in repr(module)
+    fixed = SigmoidPairLoss(learnable=False)
+    assert not list(fixed.parameters())
+    assert sorted(fixed.state_dict()) == ["bias", "log_scale"]
+
+
+def test_two_processes(two_processes):
+    x, y = paired(rows=8)
+    shared = {"scale": number(6.0), "bias": number(-4.0)}
+    target = "vlalign_lib.losses:sigmoid_pair_loss"
+    two_processes(target, x, y, shared=shared)
+    two_processes(target, x, y, reduction="none")
+    two_processes("vlalign_lib.losses:SigmoidPairLoss", x, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.ones(5, 3)}, "x has 5 rows and y has 4"),
+        ({"y": torch.ones(4, 2)}, "embed both into the same number of dimensions"),
+        ({"scale": 0.0}, "scale: expected a number greater than 0"),
+        ({"bias": float("inf")}, "bias: expected a finite number"),
+        ({"bias": torch.ones(3)}, r"bias: expected one number, got a tensor \(3,\)"),
+        ({"similarity": None}, "similarity: expected one of"),
+        ({"reduction": "max"}, "reduction: expected one of"),
+    ],
+)
+def test_bad_input(change, message):
+    arguments = {"x": torch.ones(4, 3), "y": torch.ones(4, 3)} | change
+    x, y = arguments.pop("x"), arguments.pop("y")
+    with pytest.raises(ValueError, match=message):
+        sigmoid_pair_loss(x, y, **arguments)
