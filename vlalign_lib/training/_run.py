@@ -61,7 +61,7 @@ class Run:
         self.config, self.engine, self.sampler, self.streams = config, engine, sampler, streams
         self.at = Standing()
         self.best: dict[str, Tensor] | None = None
-        self._before = Spent()
+        self._before = self._saved = Spent()
         self._meter = CostMeter(gpu=engine.device.type == "cuda")
         if engine.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(engine.device)
@@ -124,7 +124,9 @@ class Run:
         if self.best is not None:
             self.engine.model.load_state_dict(self.best)
         self.engine.model.eval()
-        at, spent = self.at, self._spent()
+        at = self.at
+        # With a folder what the last checkpoint tells, so that it is the same when read back.
+        spent = self._spent() if self._folder is None else self._saved
         return History(
             tuple(at.train_loss),
             tuple(at.validation_loss),
@@ -194,7 +196,7 @@ class Run:
         """Write a checkpoint; all processes take part, rank 0 writes."""
         if self._folder is None:
             return
-        streams, spent = gather_objects(self.streams.state_dict()), self._spent()
+        streams, self._saved = gather_objects(self.streams.state_dict()), self._spent()
         if self._log is None:  # another rank's work
             return
         engine, at = self.engine, self.at
@@ -213,7 +215,7 @@ class Run:
                 "randomness": streams,
                 "standing": asdict(at),
                 "best": self._best_file,
-                "spent": asdict(spent),
+                "spent": asdict(self._saved),
                 "log_bytes": self._log.settle(),
             }
         )
@@ -227,7 +229,7 @@ class Run:
         self.streams.load_state_dict(state["randomness"][engine.world.rank])
         self.at = Standing(**state["standing"])
         self.best, self._best_file = state["best_weights"], state["best"]
-        self._before = Spent(**state["spent"])
+        self._before = self._saved = Spent(**state["spent"])
 
     def _seconds(self) -> float:
         return self._before.seconds + self._meter.read().wall_s

@@ -116,10 +116,9 @@ class FitConfig:
                 raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         if self.folder is not None and not isinstance(self.folder, str | os.PathLike):
             raise ValueError(f"folder: expected a path or None, got {self.folder!r}")
-        if self.tensorboard and self.folder is None:
-            raise ValueError("tensorboard: needs a folder to write to; pass folder=…")
-        if self.checkpoint_every is not None and self.folder is None:
-            raise ValueError("checkpoint_every: needs a folder to write to; pass folder=…")
+        for name in ("tensorboard", "checkpoint_every", "log_every"):
+            if getattr(self, name) and self.folder is None:
+                raise ValueError(f"{name}: needs a folder to write to; pass folder=…")
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that the numbers depend on, as JSON would hold them.

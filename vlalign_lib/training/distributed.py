@@ -175,6 +175,20 @@ def gather_objects(thing: Any) -> list[Any]:
     return found
 
 
+def check_alike(**mine: str) -> None:
+    """Raise a ValueError on every process unless all hold the same under each name."""
+    told = gather_objects(mine)
+    for name in mine:
+        values = [other[name] for other in told]
+        if len(set(values)) > 1:
+            shown = ", ".join(f"rank {rank} has {value}" for rank, value in enumerate(values))
+            raise ValueError(
+                f"the processes do not train the same thing, but different {name} ({shown}); give "
+                "all of them the same model, data and configuration: fit itself shares out the "
+                "batches"
+            )
+
+
 def object_from_first(thing: Any) -> Any:
     """Return what rank 0 holds."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:

@@ -57,7 +57,7 @@ def launch(
         text=True,
         errors="replace",
     )
-    last: deque[str] = deque(maxlen=30)
+    last: deque[str] = deque(maxlen=100)  # the launcher's own words take half of them
     clock = _Clock(started, timeout)
     try:
         assert started.stdout is not None

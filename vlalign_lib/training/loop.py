@@ -18,7 +18,7 @@ from vlalign_lib.training._run import MonitorFn, Run
 from vlalign_lib.training.checkpoint import CheckpointFolder, fingerprint
 from vlalign_lib.training.config import FitConfig
 from vlalign_lib.training.context import takes_context
-from vlalign_lib.training.distributed import copy_from_first, world
+from vlalign_lib.training.distributed import check_alike, copy_from_first, world
 from vlalign_lib.training.history import History
 from vlalign_lib.training.samplers import PairedSampler, Sampler
 from vlalign_lib.training.schedules import warmup_constant, warmup_cosine
@@ -129,6 +129,12 @@ def fit(
     precision = torch.float64 if wide else torch.float32
     train = as_columns(data, "data", precision)
     held_out = None if validation is None else as_columns(validation, "validation", precision)
+    check_alike(
+        data=f"{count(train)} items",
+        validation="none" if held_out is None else f"{count(held_out)} items",
+        config=str(config.settings()),
+        model=f"{sum(weight.numel() for weight in model.parameters())} weights",
+    )
     _check_held_out(train, held_out, config, monitor)
     if sampler is None:
         sampler = PairedSampler(
@@ -234,6 +240,7 @@ def _identity(
     model = engine.model
     return {
         **config.settings(),
+        "precision": str(engine.narrow or torch.float32)[6:],  # "auto" depends on the device
         "world_size": engine.world.size,
         "model": f"{type(model).__name__} of {sum(w.numel() for w in model.parameters())} weights",
         "optimiser": type(engine.optimiser).__name__ if optimiser is None else _name(optimiser),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib._validate import as_labels, as_seed
+from vlalign_lib._validate import as_array, as_labels, as_seed
 
 
 class Sampler(ABC):
@@ -176,7 +176,7 @@ class ClassBalancedSampler(Sampler):
         for name, value in (("classes", classes), ("items", items), ("batches", batches)):
             if name != "batches" or value is not None:
                 _check_count(name, value)
-        known = as_labels(labels, len(labels))
+        known = as_labels(labels, 0 if labels is None else as_array(labels, "labels").size)
         self._rows = [
             torch.from_numpy(np.flatnonzero(known == c)) for c in np.unique(known[known >= 0])
         ]

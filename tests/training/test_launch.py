@@ -1,0 +1,61 @@
+"""Processes started from here, by torchrun itself."""
+
+import os
+import sys
+
+import pytest
+
+from vlalign_lib.training import launch
+
+SCRIPT = """
+import sys
+import torch
+from vlalign_lib.training import FitConfig, fit, seeded, world
+
+rank = world(device="cpu").rank
+print(f"rank {rank} of {world().size} heard {sys.argv[1:]}")
+if sys.argv[1] == "fail" and rank == 1:
+    sys.exit("rank 1 gives up")
+with seeded(rank):
+    line = torch.nn.Linear(2, 1)
+x = torch.arange(16.0).reshape(8, 2) / 10
+config = FitConfig(2, 4, device="cpu", progress=False, folder=sys.argv[2], timeout=30.0)
+history = fit(line, lambda m, x: m(x).square().mean(), (x,), config)
+fit(line, lambda m, x: m(x).square().mean(), (x,), FitConfig(1, 4, device="cpu", progress=False))
+print(f"rank {rank} loss {history.train_loss[-1]:.12f}")
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "lines.py"
+    path.write_text(SCRIPT)
+    return str(path)
+
+
+def test_output_comes_as_it_is_printed_and_the_processes_find_each_other(script, tmp_path, capsys):
+    launch(script, "learn", str(tmp_path / "run"), environment={"OMP_NUM_THREADS": "1"})
+    shown = capsys.readouterr().out
+    for rank in range(2):
+        assert f"rank {rank} of 2 heard ['learn'" in shown
+    losses = {line.split()[-1] for line in shown.splitlines() if " loss " in line}
+    assert len(losses) == 1
+    assert (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_failure_is_told_with_the_last_lines(script, tmp_path):
+    with pytest.raises(RuntimeError, match="one of 2 processes failed") as caught:
+        launch(script, "fail", str(tmp_path / "run"))
+    assert "rank 1 gives up" in str(caught.value)
+
+
+def test_modules_are_run_by_name_and_stopped_when_the_time_is_up(tmp_path):
+    (tmp_path / "sleepy.py").write_text("import time\ntime.sleep(60)\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with pytest.raises(TimeoutError, match="sleepy: stopped after 4 s"):
+        launch("sleepy", processes=1, environment={"PYTHONPATH": path}, timeout=4.0)
+
+
+def test_the_number_of_processes_is_checked():
+    with pytest.raises(ValueError, match="processes: expected at least 1"):
+        launch(sys.executable, processes=0)
