@@ -96,7 +96,7 @@ def download_mb(source: str) -> float:
     """What the data sets that a notebook loads have to fetch the first time, in MiB."""
     from vlalign_lib.data._registry import SETS
 
-    size = sum(entry.size for name, entry in SETS.items() if f"load_{name}" in source)
+    size = sum(entry.size for name, entry in SETS.items() if f"load_{name}(" in source)
     return round(size / 2**20, 1)
 
 

@@ -224,7 +224,9 @@ def test_command_list(run, away, capsys):
         ["wikipedia", "away"],
     ]
     assert "1.3 MB" in lines[2]
-    assert "cache" in lines[3]
+    for name, line in zip(DATASETS[3:], lines[3:], strict=False):
+        assert line.split()[:5] == [name, "away", "to", "be", "made"]
+    assert "cache" in lines[len(DATASETS)]
 
 
 def test_command_card(run, capsys):

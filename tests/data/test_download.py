@@ -457,10 +457,10 @@ def test_a_killed_process_leaves_nothing_broken_and_the_next_one_continues(toy, 
 
 def test_unknown_names():
     for function in (fetch, verify):
-        with pytest.raises(ValueError, match="digits, glyphs, wikipedia, got 'imagenet'"):
+        with pytest.raises(ValueError, match=r"digits, glyphs, .*nus_wide_10k, got 'imagenet'"):
             function("imagenet")
     assert not available("imagenet")
-    assert DATASETS == ("digits", "glyphs", "wikipedia")
+    assert DATASETS[:3] == ("digits", "glyphs", "wikipedia")
 
 
 def test_every_registered_file_has_what_a_download_needs():

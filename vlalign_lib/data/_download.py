@@ -84,11 +84,12 @@ def file_states(name: str) -> list[FileState]:
 
 def mirror_has(name: str) -> bool:
     """Return whether VLALIGN_MIRROR is a folder with all files of a data set, undamaged."""
-    mirror = _mirror()
-    if mirror is None or _is_address(mirror):
+    mirror = mirror_folder()
+    if mirror is None:
         return False
-    folder = Path(mirror).expanduser() / name
-    return all(state_of(folder / file.path, file).state == "ok" for file in lookup(name).files)
+    return all(
+        state_of(mirror / name / file.path, file).state == "ok" for file in lookup(name).files
+    )
 
 
 def download(name: str, *, progress: bool = True) -> tuple[Path, ...]:
@@ -111,7 +112,7 @@ def download(name: str, *, progress: bool = True) -> tuple[Path, ...]:
         return paths
     with _disk(folder / lacking[0].path, entry, lacking[0]):
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_process(folder / ".lock"):
+        with one_process(folder / ".lock"):
             # Another process may have brought the files while this one waited.
             wanted = [f for f in entry.files if state_of(folder / f.path, f).state != "ok"]
             for file in wanted:
@@ -195,6 +196,12 @@ def _sources(name: str, file: DataFile) -> list[str]:
     if _is_address(mirror):
         return [f"{mirror.rstrip('/')}/{name}/{quote(file.path)}", *file.urls]
     return [str(Path(mirror).expanduser() / name / file.path), *file.urls]
+
+
+def mirror_folder() -> Path | None:
+    """Return the folder that VLALIGN_MIRROR names, None where it names none or an address."""
+    mirror = _mirror()
+    return None if mirror is None or _is_address(mirror) else Path(mirror).expanduser()
 
 
 def _mirror() -> str | None:
@@ -350,7 +357,7 @@ def _disk(path: Path, entry: DataSet, file: DataFile) -> Iterator[None]:
 
 
 @contextmanager
-def _one_process(lock: Path) -> Iterator[None]:
+def one_process(lock: Path) -> Iterator[None]:
     """Let one process at a time fetch into a folder; the operating system frees a dead one's."""
     with open(lock, "a+b") as handle:
         if sys.platform == "win32":

@@ -10,6 +10,21 @@ _CROSSMODAL = (
     "https://raw.githubusercontent.com/emanuetre/crossmodal/"
     "40db7f5338a150ef8feff2787f4bb8b3df809355/wikipedia_info/"
 )
+_CLASSES = {
+    name: tuple(line.split())
+    for name, line in (
+        (
+            "wikipedia_deep",
+            "art biology geography history literature media music royalty sport warfare",
+        ),
+        (
+            "pascal_sentences",
+            "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
+            "motorbike person pottedplant sheep sofa train tvmonitor",
+        ),
+        ("nus_wide_10k", "animal cloud flower food grass person sky toy water window"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,30 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What the features of a data set look like that everybody makes from the originals.
+
+    Args:
+        sizes: pairs in train, val and test.
+        image_width: numbers a picture.
+        text_width: numbers a text.
+        label_names: the classes.
+        key: sets the data set apart from others in random orders.
+    """
+
+    sizes: tuple[int, int, int]
+    image_width: int
+    text_width: int
+    label_names: tuple[str, ...]
+    key: int
+
+    @property
+    def pairs(self) -> int:
+        """All pairs."""
+        return sum(self.sizes)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """One data set.
 
@@ -39,6 +78,7 @@ class DataSet:
         licence: under which terms it may be used.
         citation: whom to cite.
         files: what has to be downloaded; nothing where a dependency brings the data.
+        features: the layout of what ``vlalign data features`` makes; None for other sets.
     """
 
     name: str
@@ -46,6 +86,7 @@ class DataSet:
     licence: str
     citation: str
     files: tuple[DataFile, ...] = ()
+    features: Features | None = None
 
     @property
     def size(self) -> int:
@@ -116,6 +157,67 @@ SETS = {
                     "4929f3ee00e9de9ffe11f9ab18fc8919b0f6182cc801309409df2f2d05e2b0f5",
                     (_CROSSMODAL + "categories.list",),
                 ),
+            ),
+        ),
+        DataSet(
+            name="wikipedia_deep",
+            title="the same sections of Wikipedia: VGG-19 fc7 and word counts",
+            licence=(
+                "articles under CC BY-SA, each picture under its own licence; features that you "
+                "make are yours to use within these; weights of VGG-19: see torchvision"
+            ),
+            citation=(
+                "N. Rasiwasia, J. Costa Pereira, E. Coviello, G. Doyle, G. R. G. Lanckriet, "
+                "R. Levy and N. Vasconcelos (2010). A New Approach to Cross-Modal Multimedia "
+                "Retrieval. ACM Multimedia, 251–260. https://doi.org/10.1145/1873951.1873987"
+            ),
+            features=Features(
+                sizes=(2173, 231, 462),
+                image_width=4096,
+                text_width=3000,
+                label_names=_CLASSES["wikipedia_deep"],
+                key=11,
+            ),
+        ),
+        DataSet(
+            name="pascal_sentences",
+            title="a thousand photographs with five sentences each: VGG-19 fc7 and word counts",
+            licence=(
+                "pictures from Flickr through PASCAL VOC 2008, under the terms of their authors; "
+                "no licence is stated for the sentences: research use by convention"
+            ),
+            citation=(
+                "C. Rashtchian, P. Young, M. Hodosh and J. Hockenmaier (2010). Collecting Image "
+                "Annotations Using Amazon's Mechanical Turk. NAACL HLT Workshop on Creating "
+                "Speech and Language Data with Amazon's Mechanical Turk, 139–147"
+            ),
+            features=Features(
+                sizes=(800, 100, 100),
+                image_width=4096,
+                text_width=1000,
+                label_names=_CLASSES["pascal_sentences"],
+                key=12,
+            ),
+        ),
+        DataSet(
+            name="nus_wide_10k",
+            title="ten thousand Flickr photographs and their tags: VGG-19 fc7 and word counts",
+            licence=(
+                "pictures from Flickr, under the terms of their authors; NUS-WIDE is given out "
+                "for research on request, with an agreement to be signed"
+            ),
+            citation=(
+                "T.-S. Chua, J. Tang, R. Hong, H. Li, Z. Luo and Y. Zheng (2009). NUS-WIDE: A "
+                "Real-World Web Image Database from National University of Singapore. ACM "
+                "International Conference on Image and Video Retrieval, article 48. "
+                "https://doi.org/10.1145/1646396.1646452"
+            ),
+            features=Features(
+                sizes=(8000, 1000, 1000),
+                image_width=4096,
+                text_width=1000,
+                label_names=_CLASSES["nus_wide_10k"],
+                key=13,
             ),
         ),
     )

@@ -11,7 +11,9 @@ import numpy as np
 
 from vlalign_lib._validate import is_one_of
 from vlalign_lib.data import _glyph_manifest as manifest
+from vlalign_lib.data._cache import DataUnavailable
 from vlalign_lib.data._download import FileState, download, file_states, mirror_has
+from vlalign_lib.data._made import how_to_make, made_paths, made_states
 from vlalign_lib.data._registry import SETS, lookup
 from vlalign_lib.data.glyphs import cached_pictures, draw_pictures
 
@@ -72,8 +74,9 @@ def available(name: str) -> bool:
     """Return whether a data set can be loaded without the network.
 
     That is so where a dependency brings it, where the cache holds all its files, or where
-    ``VLALIGN_MIRROR`` is a folder that does; the files are checked, nothing is downloaded.
-    Where this is False and a network is there, the loader may still succeed.
+    ``VLALIGN_MIRROR`` is a folder that does; the files are checked, nothing is downloaded. A
+    synthetic twin in their place does not count. Where this is False and a network is there, the
+    loader of a set that is downloaded may still succeed.
 
     Args:
         name: one of ``DATASETS``; False for any other word.
@@ -92,6 +95,8 @@ def available(name: str) -> bool:
             return util.find_spec("sklearn") is not None
         if name == "glyphs":
             return all(manifest.font_path(face).is_file() for face in manifest.FONTS)
+        if SETS[name].features is not None:
+            return all(state.state == "ok" for state in made_states(name))
         return all(state.state == "ok" for state in file_states(name)) or mirror_has(name)
     except (OSError, ImportError):
         return False
@@ -106,6 +111,9 @@ def fetch(name: str, *, progress: bool = True) -> tuple[Path, ...]:
     next; a file counts only once its sha256 is right. With ``VLALIGN_OFFLINE=1`` no address is
     asked, a mirror that is a folder still is. Several processes may fetch at once: one works,
     the others wait and find the files.
+
+    Sets whose features are made from the originals (``make_features``) have no address; for them
+    this returns the files in the cache or in a mirror folder, or says how to make them.
 
     Args:
         name: one of ``DATASETS``.
@@ -127,7 +135,16 @@ def fetch(name: str, *, progress: bool = True) -> tuple[Path, ...]:
         >>> fetch("digits")
         ()
     """
+    if lookup(name).features is not None:
+        return _made(name)
     return download(name, progress=progress)
+
+
+def _made(name: str) -> tuple[Path, ...]:
+    wrong = [state for state in made_states(name) if state.state != "ok"]
+    if wrong and wrong[0].state == "damaged":
+        raise DataUnavailable(how_to_make(name, f"{wrong[0].path}: {wrong[0].detail}"))
+    return made_paths(name)
 
 
 def verify(name: str) -> list[FileState]:
@@ -136,7 +153,8 @@ def verify(name: str) -> list[FileState]:
     For digits the numbers inside scikit-learn are compared. For glyphs the fonts inside
     matplotlib are, the pictures are drawn anew, and the cached ones are compared with them.
     Where a picture's digest is another one than recorded, its summed grey levels decide,
-    within the recorded tolerance.
+    within the recorded tolerance. Features that were made are compared with the check sums that
+    were recorded then.
 
     Args:
         name: one of ``DATASETS``.
@@ -155,7 +173,9 @@ def verify(name: str) -> list[FileState]:
         >>> [file.state for file in verify("digits")]
         ['ok']
     """
-    lookup(name)
+    entry = lookup(name)
+    if entry.features is not None:
+        return made_states(name)
     if name == "digits":
         return [_digits_state()]
     if name == "glyphs":

@@ -71,9 +71,7 @@ def load_wikipedia(
         real = all(state_of(folder / file.path, file).state == "ok" for file in files)
         name = "wikipedia" if real else f"wikipedia (unchecked files in {folder.name})"
     arrays = _features(folder / "raw_features.mat")
-    ids, labels = _list(folder / "trainset_txt_img_cat.list", SHAPES["I_tr"][0])
-    test_ids, test_labels = _list(folder / "testset_txt_img_cat.list", SHAPES["I_te"][0])
-    ids, labels = ids + test_ids, np.concatenate([labels, test_labels])
+    _, ids, labels = published_pairs(folder)
     images = np.concatenate([arrays["I_tr"], arrays["I_te"]]).astype(np.float32)
     texts = np.concatenate([arrays["T_tr"], arrays["T_te"]]).astype(np.float32)
 
@@ -118,8 +116,15 @@ def _features(path: Path) -> dict[str, NDArray[np.float64]]:
     return {name: arrays[name] for name in SHAPES}
 
 
-def _list(path: Path, n: int) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the pictures' names and the classes from lines of text, picture, category."""
+def published_pairs(folder: Path) -> tuple[list[str], list[str], NDArray[np.int64]]:
+    """Return the texts' and the pictures' names and the classes: 2,173 to train on, 693 to test."""
+    train = _list(folder / "trainset_txt_img_cat.list", SHAPES["I_tr"][0])
+    test = _list(folder / "testset_txt_img_cat.list", SHAPES["I_te"][0])
+    return train[0] + test[0], train[1] + test[1], np.concatenate([train[2], test[2]])
+
+
+def _list(path: Path, n: int) -> tuple[list[str], list[str], NDArray[np.int64]]:
+    """Return names and classes from lines of text, picture, category."""
     try:
         rows = [line.split("\t") for line in path.read_text(encoding="ascii").splitlines()]
         if len(rows) != n or any(len(row) != 3 for row in rows):
@@ -129,7 +134,7 @@ def _list(path: Path, n: int) -> tuple[list[str], NDArray[np.int64]]:
             raise ValueError(f"expected categories 1 … {CLASSES}")
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return [row[1] for row in rows], labels
+    return [row[0] for row in rows], [row[1] for row in rows], labels
 
 
 def _categories(path: Path) -> tuple[str, ...]:

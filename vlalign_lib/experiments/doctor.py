@@ -135,12 +135,14 @@ def _folders() -> Iterator[Finding]:
 
 def _data() -> Iterator[Finding]:
     from vlalign_lib.data import DATASETS, available
+    from vlalign_lib.data._registry import SETS
 
     for name in DATASETS:
         if available(name):
             yield Finding("data", "ok", f"{name}: here")
         else:
-            yield Finding("data", "warning", f"{name}: not here; vlalign data fetch {name}")
+            how = "card" if SETS[name].features else "fetch"
+            yield Finding("data", "warning", f"{name}: not here; vlalign data {how} {name}")
 
 
 def _ledger() -> Iterator[Finding]:
