@@ -1,7 +1,9 @@
 """Soft-DTW on the processor: the functions of ``_torch`` on compiled vector loops.
 
-``_numba_kernels`` holds the loops. Here is decided which of them run, on how many threads. Nothing
-is kept from forward but the costs.
+The loops put either pairs or rows side by side (``_numba_pairs``, ``_numba_rows``); what they
+cannot do is done one cell at a time (``_numba_exact``). Here is decided which of them run, on how
+many threads. Nothing is kept from forward but the costs: to compute the transition probabilities
+again, block by block in the cache, is quicker than to write them to memory and to read them back.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib.temporal import _numba_kernels as kernels
+from vlalign_lib.temporal import _numba_exact, _numba_pairs, _numba_rows
+from vlalign_lib.temporal._numba_cell import LARGEST
+from vlalign_lib.temporal._numba_lanes import BYTES
 
 State = tuple[Tensor, ...]
-CACHED = 1 << 20  # bytes of probabilities that lie in the second-level cache
+CACHED = 1 << 20  # bytes of a block's probabilities that stay in the second-level cache
 WORTH_A_THREAD = 400_000  # cells that keep a thread busy for much longer than it takes to start
 # log2(e) to twice the digits of float64
 LOG2_E = Fraction(1.4426950408889634) + Fraction(2.0355273740931033e-17)
@@ -31,7 +35,7 @@ def forward(
 ) -> tuple[Tensor, State]:
     """Return the soft-DTW values (B,), and the costs to keep."""
     values = torch.empty(len(cost), dtype=cost.dtype)
-    _run("forward", (cost,), lengths, gamma, values)
+    _run("values", (cost,), lengths, gamma, values)
     return values, (cost,) if keep else ()
 
 
@@ -39,7 +43,7 @@ def alignment(state: State, lengths: Tensor | None, gamma: float, shape: tuple[i
     """Return E (B, n, m), how probable it is that the path visits each cell."""
     (cost,) = state
     expected = torch.empty_like(cost)
-    _run("alignment", (cost,), lengths, gamma, expected)
+    _run("alignments", (cost, None), lengths, gamma, expected)
     return expected
 
 
@@ -51,50 +55,68 @@ def hessian_product(
     if gamma == 0:
         return torch.zeros_like(direction)
     product = torch.empty_like(cost, dtype=torch.float64)
-    _run("product", (cost.double(), direction.double()), lengths, gamma, product)
+    _run("alignments", (cost.double(), direction.double()), lengths, gamma, product)
     return product.to(direction.dtype)
 
 
 def _run(
-    name: str, inputs: tuple[Tensor, ...], lengths: Tensor | None, gamma: float, output: Tensor
+    name: str,
+    inputs: tuple[Tensor, Tensor | None] | tuple[Tensor],
+    lengths: Tensor | None,
+    gamma: float,
+    output: Tensor,
 ) -> None:
     size, n, m = inputs[0].shape
     if size == 0:
         return
-    lanes = 128 // inputs[0].element_size()
-    by_pairs = _lanes_are_pairs(size, n, m, lanes)
-    function = getattr(kernels, f"{name}_{'pairs' if by_pairs else 'rows'}")
-    arrays = [tensor.view(-1).numpy() for tensor in inputs]
+    arrays = [None if tensor is None else tensor.view(-1).numpy() for tensor in inputs]
     ends = np.full((size, 2), (n, m), np.int64) if lengths is None else lengths.numpy()
-    scale = _scale(gamma, n + m, arrays[0].dtype)
     answer = output.view(-1).numpy()
+    odd = np.ones(size, np.bool_)
+    scale = _scale(gamma, n + m, answer.dtype)
+    if scale.limit > 0 and n > 1 and m > 1:
+        lanes = BYTES // answer.itemsize
+        by_pairs = _lanes_are_pairs(size, n, m, lanes)
+        function = getattr(_numba_pairs if by_pairs else _numba_rows, name)
+        gammas = (gamma,) if name == "values" else ()
 
-    def work(first: int, last: int) -> None:
-        function(*arrays, ends, n, m, gamma, scale, first, last, answer)
+        def work(first: int, last: int) -> None:
+            function(*arrays, ends, n, m, *gammas, scale, first, last, answer, odd)
 
-    _share(work, -(-size // lanes) if by_pairs else size, size * n * m)
+        _share(work, -(-size // lanes) if by_pairs else size, size * n * m)
+    if odd.any():
+        getattr(_numba_exact, name)(*arrays, ends, odd, n, m, gamma, scale.limit, answer)
 
 
 def _lanes_are_pairs(size: int, n: int, m: int, lanes: int) -> bool:
     """Tell whether pairs fill the lanes better than rows of one pair do."""
-    if n * m * 2 * 128 > CACHED:
+    if n * m * 2 * BYTES > CACHED:
         return False
     filled = size / (-(-size // lanes) * lanes)
     filled_by_rows = n * m / (-(-n // lanes) * lanes * (m + lanes - 1))
     return filled >= filled_by_rows
 
 
+class _Scale(NamedTuple):
+    """What turns costs into powers of two: cost * (high + low), up to the limit."""
+
+    high: Any
+    low: Any
+    limit: Any  # below zero where no cost can be scaled
+    sharpness: Any  # one over gamma
+
+
 @lru_cache(maxsize=64)
-def _scale(gamma: float, length: int, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Return -log2(e)/gamma in two parts, the largest cost to be scaled so, and 1/gamma."""
+def _scale(gamma: float, length: int, dtype: np.dtype[Any]) -> _Scale:
     real = dtype.type
     if not 1e-30 < gamma < 1e30:
-        return real(1), real(0), real(-1), real(0)
+        return _Scale(real(1), real(0), real(-1), real(0))
     factor = -LOG2_E / Fraction(gamma)
     high = real(float(factor))
     low = real(float(factor - Fraction(float(high))))
-    limit = min(float(1 << 22), kernels.LARGEST / length) / -float(high)
-    return high, low, real(min(limit, float(np.finfo(dtype).max))), real(1 / gamma)
+    limit = min(1 << 22, LARGEST / length) / -float(high)
+    limit = min(limit, float(np.finfo(dtype).max))  # which infinity exceeds
+    return _Scale(high, low, real(limit), real(1 / gamma))
 
 
 def _share(work: Callable[[int, int], None], blocks: int, cells: int) -> None:

@@ -19,10 +19,13 @@ infinities mean what they mean.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -209,6 +212,27 @@ class Vector:
     def _cast(self, element: ir.Type) -> Vector:
         kind = ir.VectorType(element, self.count)
         return Vector(self.builder, self.builder.bitcast(self.value, kind))
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what Python calls, and keep the compiled code where there is a folder for it.
+
+    Numba looks at the date of the function's own file only, so the name under which the code is
+    kept tells what all of the loops and what they are made of look like.
+    """
+    sources = sorted(Path(__file__).parent.glob("_numba*.py"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    function.__qualname__ += f"-{digest[:12]}"
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no such folder: compile in every process
+        return numba.njit(**options)(function)
+
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what compiled code calls, together with it."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def on_lanes(function: Callable[..., Any]) -> Any:
