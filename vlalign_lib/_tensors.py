@@ -23,7 +23,8 @@ def as_floats(values: Any, name: str, shape: str) -> Tensor:
     numbers are finite is not looked at: on a device that would make the host wait.
 
     Raises:
-        ValueError: not a tensor, whole or complex numbers, sparse, another number of axes.
+        ValueError: not a tensor, whole or complex numbers, sparse, without values, another number
+            of axes.
     """
     if not isinstance(values, Tensor):
         raise ValueError(
@@ -36,6 +37,8 @@ def as_floats(values: Any, name: str, shape: str) -> Tensor:
         raise ValueError(
             f"{name}: expected real numbers in floating point, got {values.dtype}; use .float()"
         )
+    if values.is_meta:
+        raise ValueError(f"{name}: is a tensor on the meta device, which has no values")
     axes = shape.count(",") + 1 - shape.endswith(",)")
     if values.ndim != axes:
         raise ValueError(f"{name}: expected shape {shape}, got {tuple(values.shape)}")

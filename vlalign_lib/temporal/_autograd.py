@@ -4,7 +4,8 @@
 backend. From the third derivative on, the torch reference is differentiated, which autograd can
 take as far as anybody likes. What forward keeps is handed on, so that nothing is computed twice,
 and nothing is kept where no gradient is asked for. The transforms of ``torch.func`` and forward
-mode, which need more than a backward pass, are given the reference too.
+mode, which need more than a backward pass, are given the reference too; ``torch.compile`` is
+given operators.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from vlalign_lib.temporal import _torch
+from vlalign_lib.temporal import _ops, _torch
 from vlalign_lib.temporal._backend import State, backend_for
 from vlalign_lib.temporal._checks import is_transformed
 
 
 def soft_dtw_values(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the values (B,) of checked costs (B, n, m), differentiable to any order."""
+    if torch.compiler.is_compiling():
+        return _ops.values(cost, lengths, gamma)
     if len(cost) == 0:
         return cost.sum((1, 2))
     if is_transformed(cost, lengths):
@@ -33,6 +36,8 @@ def soft_dtw_values(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tenso
 
 def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the expected alignments (B, n, m), differentiable to any order."""
+    if torch.compiler.is_compiling():
+        return _ops.alignments(cost, lengths, gamma)
     if len(cost) == 0:
         return cost.clone()
     if is_transformed(cost, lengths):
@@ -45,6 +50,13 @@ def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tenso
 
 def hard_alignments(cost: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the DTW values (B,), differentiable, and the one best path (B, n, m) as ones."""
+    if torch.compiler.is_compiling():
+        return _ops.values(cost, lengths, 0.0), _ops.alignments(cost.detach(), lengths, 0.0)
+    if is_transformed(cost, lengths):
+        raise RuntimeError(
+            "dtw returns paths of different lengths, which torch.func cannot follow; "
+            "soft_dtw(cost, 0.0) has the same values"
+        )
     if len(cost) == 0:
         return cost.sum((1, 2)), cost.detach().clone()
     values, state = _forward(cost, lengths, 0.0, keep=True)

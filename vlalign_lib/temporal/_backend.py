@@ -37,11 +37,15 @@ def backend_for(device: torch.device) -> Backend:
     and the benchmarks do so.
 
     Raises:
-        ValueError: the variable holds another word than ``NAMES``.
+        ValueError: the variable holds another word than ``NAMES``, or numba for a GPU.
     """
     name = os.environ.get("VLALIGN_TEMPORAL_BACKEND")
     if name:
         check_choice(name, "VLALIGN_TEMPORAL_BACKEND", NAMES)
+        if name == "numba" and device.type != "cpu":
+            raise ValueError(
+                f"VLALIGN_TEMPORAL_BACKEND: numba runs on the CPU, and the costs are on {device}"
+            )
         return _load(name)
     preferred = {"cpu": "numba", "cuda": "triton"}.get(device.type, "torch")
     return _load_or_torch(preferred)

@@ -94,7 +94,12 @@ def _as_whole(
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
-    """Tell whether torch.func or forward-mode differentiation follows one of the tensors."""
+    """Tell whether anything but plain autograd follows one of the tensors.
+
+    That is torch.func, forward-mode differentiation or torch.compile.
+    """
+    if torch.compiler.is_compiling():
+        return True
     for tensor in tensors:
         if tensor is None:
             continue

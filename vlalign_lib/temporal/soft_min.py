@@ -66,6 +66,7 @@ def smooth_minimum(values: Tensor, gamma: float, dim: int) -> Tensor:
     """Return the soft minimum of checked values along an axis."""
     if gamma == 0:
         return values.gather(dim, values.argmin(dim, keepdim=True)).squeeze(dim)
+    gamma = max(gamma, torch.finfo(values.dtype).tiny)  # the smallest ones would be 0
     least = values.detach().amin(dim, keepdim=True)
     closed = least == float("inf")
     scaled = torch.where(closed, 0.0, (least - values) / gamma)

@@ -1,0 +1,212 @@
+"""What people hand over by mistake: an error that says what to do."""
+
+import copy
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from vlalign_lib.temporal import (
+    S2DTW,
+    SoftDTW,
+    dtw,
+    pairwise_s2dtw,
+    s2dtw,
+    sequence_cost,
+    soft_alignment,
+    soft_dtw,
+    soft_min,
+)
+
+GOOD = torch.zeros(2, 3, 4)
+
+
+@pytest.fixture(params=[soft_dtw, soft_alignment, s2dtw, dtw], ids=lambda f: f.__name__)
+def function(request):
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (np.zeros((2, 3, 4)), "cost: expected a torch tensor"),
+        ([[[0.0]]], "cost: expected a torch tensor"),
+        (None, "cost: expected a torch tensor"),
+        (torch.zeros(3, 4), r"cost: expected shape \(B, n, m\), got \(3, 4\)"),
+        (torch.zeros(2, 3, 4, 5), r"cost: expected shape \(B, n, m\)"),
+        (torch.zeros(2, 3, 4).long(), "cost: expected real numbers in floating point"),
+        (torch.zeros(2, 3, 4).bool(), "cost: expected real numbers in floating point"),
+        (torch.zeros(2, 3, 4, dtype=torch.complex64), "cost: expected real numbers"),
+        (torch.zeros(2, 3, 4).to_sparse(), "cost: expected a dense tensor"),
+        (torch.zeros(2, 0, 4), "cost: expected sequences of at least one item"),
+        (torch.zeros(0, 3, 0), "cost: expected sequences of at least one item"),
+        (torch.zeros(2, 3, 4, device="meta"), "cost: is a tensor on the meta device"),
+    ],
+)
+def test_what_is_no_cost_matrix(function, cost, message):
+    with pytest.raises(ValueError, match=message):
+        function(cost)
+
+
+@pytest.mark.parametrize("gamma", [-0.1, math.nan, math.inf, "0.1", None, True, [0.1]])
+def test_what_is_no_gamma(gamma):
+    for call in (soft_dtw, soft_alignment, s2dtw, soft_min):
+        with pytest.raises(ValueError, match="gamma: expected a"):
+            call(GOOD, gamma)
+    for module in (SoftDTW, S2DTW):
+        with pytest.raises(ValueError, match="gamma: expected a"):
+            module(gamma)
+
+
+def test_gamma_in_other_clothes():
+    cost = torch.randn(2, 3, 4)
+    expected = soft_dtw(cost, 0.5)
+    for gamma in (np.float32(0.5), np.array(0.5), torch.tensor(0.5)):
+        assert torch.equal(soft_dtw(cost, gamma), expected)
+    with pytest.raises(ValueError, match="gamma: is a fixed number here and gets no gradient"):
+        soft_dtw(cost, torch.tensor(0.5, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([[3, 4]], r"lengths: expected shape \(2, 2\), .* got \(1, 2\)"),
+        ([3, 4], r"lengths: expected shape \(2, 2\)"),
+        (torch.tensor([[3, 4], [0, 4]]), "lengths: expected 1 to 3, .* got values from 0 to 3"),
+        (torch.tensor([[3, 4], [-1, 4]]), "lengths: expected 1 to 3"),
+        (torch.tensor([[3, 4], [4, 4]]), "lengths: expected 1 to 3"),
+        (torch.tensor([[3, 4], [3, 5]]), "lengths: expected 1 to 4"),
+        (torch.tensor([[3.0, 4.0], [3.0, 4.0]]), "lengths: expected whole numbers, got"),
+        (torch.tensor([[3.0, 4.0]] * 2, requires_grad=True), "lengths: expected whole numbers"),
+        (torch.ones(2, 2, dtype=torch.bool), "lengths: expected whole numbers"),
+        ([["a", "b"]], "lengths: expected whole numbers"),
+        ([[3, 4], [3]], "lengths: expected whole numbers"),
+    ],
+)
+def test_what_are_no_lengths(function, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        function(GOOD, lengths=lengths)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64, torch.uint8])
+def test_lengths_of_any_whole_type(dtype):
+    cost = torch.randn(2, 3, 4)
+    lengths = torch.tensor([[3, 2], [1, 4]])
+    expected = soft_dtw(cost, lengths=lengths)
+    assert torch.equal(soft_dtw(cost, lengths=lengths.to(dtype)), expected)
+    assert torch.equal(soft_dtw(cost, lengths=lengths.numpy()), expected)
+    assert torch.equal(soft_dtw(cost, lengths=lengths.tolist()), expected)
+    assert torch.equal(soft_dtw(cost, lengths=lengths.T.contiguous().T), expected)
+
+
+def test_dummy():
+    for dummy in (math.nan, math.inf, "0.5", None):
+        with pytest.raises(ValueError, match="dummy: expected a finite number"):
+            s2dtw(GOOD, dummy=dummy)
+
+
+def test_soft_min_of_nothing():
+    for values, message in (
+        (torch.zeros(3, 0), "no minimum along an empty axis"),
+        (torch.tensor(1.0), "at least one axis"),
+        ([1.0], "values: expected a torch tensor"),
+        (torch.arange(3), "values: expected real numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            soft_min(values)
+    with pytest.raises(ValueError, match="dim: expected an axis"):
+        soft_min(GOOD, dim=3)
+
+
+@pytest.mark.parametrize("module", [SoftDTW(0.3), S2DTW(0.3, dummy=0.2, weak=False)])
+def test_modules_can_be_copied_and_sent(module):
+    cost = torch.randn(2, 3, 4)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(twin(cost), module(cost))
+        assert repr(twin) == repr(module)
+    assert not list(module.parameters())
+
+
+def test_nothing_is_kept_where_no_gradient_is_wanted(monkeypatch):
+    from vlalign_lib.temporal import _torch
+
+    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", "torch")
+    kept = []
+    forward = _torch.forward
+
+    def spy(cost, lengths, gamma, *, keep):
+        values, state = forward(cost, lengths, gamma, keep=keep)
+        kept.append(len(state))
+        return values, state
+
+    monkeypatch.setattr(_torch, "forward", spy)
+    wanting = torch.randn(2, 3, 4, requires_grad=True)
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    soft_dtw(wanting.detach()), s2dtw(wanting.detach())
+    with torch.no_grad():
+        soft_dtw(wanting), s2dtw(wanting)
+        pairwise_s2dtw(x, x)
+    pairwise_s2dtw(x, x)  # its blocks are computed again for the gradient
+    assert kept == [0] * len(kept)
+    assert len(kept) == 6
+    soft_dtw(wanting)
+    assert kept[-1] == 1
+
+
+def test_changing_the_costs_before_the_gradient_is_an_error():
+    cost = torch.randn(2, 3, 4, requires_grad=True)
+    doubled = cost * 2
+    values = soft_dtw(doubled)
+    doubled.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        values.sum().backward()
+
+
+def test_gradient_twice_without_keeping_the_graph_is_an_error():
+    cost = torch.randn(2, 3, 4, requires_grad=True)
+    values = soft_dtw(cost).sum()
+    values.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        values.backward()
+
+
+def test_the_implementation_can_be_named(monkeypatch):
+    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", "fortran")
+    with pytest.raises(ValueError, match='VLALIGN_TEMPORAL_BACKEND: expected one of "numba"'):
+        soft_dtw(GOOD)
+
+
+def test_without_numba_the_reference_runs_and_says_so(monkeypatch):
+    from vlalign_lib.temporal import _backend
+
+    monkeypatch.delenv("VLALIGN_TEMPORAL_BACKEND", raising=False)
+    load = _backend._load
+
+    def broken(name):
+        if name == "numba":
+            raise SystemError("initialization of _internal failed")
+        return load(name)
+
+    monkeypatch.setattr(_backend, "_load", broken)
+    _backend._load_or_torch.cache_clear()
+    cost = torch.randn(2, 3, 4)
+    with pytest.warns(UserWarning, match="numba cannot be used .* runs in plain torch"):
+        first = soft_dtw(cost)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = soft_dtw(cost)  # says so once
+    _backend._load_or_torch.cache_clear()
+    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", "torch")
+    monkeypatch.setattr(_backend, "_load", load)
+    assert torch.equal(first, soft_dtw(cost))
+    assert torch.equal(first, again)
+
+
+def test_costs_that_broadcasting_made():
+    x, y = torch.randn(1, 5, 8), torch.randn(3, 1, 4, 8)
+    cost = sequence_cost(x, y)[:, 0].requires_grad_()
+    soft_dtw(cost).sum().backward()
+    assert cost.grad.shape == (3, 5, 4)
