@@ -11,11 +11,13 @@ centred views, the correlations are the singular values of
     A = L_x^{-\top} U, \quad B = L_y^{-\top} V, \quad F = \operatorname{diag} f'(\rho),
 
 and the ridge, which grows with the trace, adds :math:`\kappa/p \operatorname{tr}(M_x) I`. No
-decomposition is differentiated: equal correlations and dead units cost no digit. numpy's
-``h.T @ h`` is a symmetric product, half the work of a matrix product, which torch has not.
+decomposition is differentiated: equal correlations and dead units cost no digit. The
+symmetric product of BLAS, half the work of a matrix product, is one that torch has not.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -29,97 +31,146 @@ State = tuple[Matrix, Matrix, Matrix, Matrix, Matrix]
 # What rounding makes of a correlation that is zero stays below; it has no direction to follow.
 FAINT = 1e-10
 EPS = float(np.finfo(np.float64).eps)
+# Below this width a singular value decomposition costs next to nothing.
+_SMALL = 32
+# Squares of singular values that are smaller than this share of the largest have lost digits.
+_SHARP = 1e-2
 
 
 @np.errstate(invalid="ignore", over="ignore")
 def forward(
     x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, *, keep: bool
 ) -> tuple[Tensor, State | None]:
-    """Return Σf(ρ) as a float64 scalar, and what ``backward`` needs where ``keep`` asks for it.
+    """Return −Σf(ρ) as a float64 scalar, and what ``backward`` needs where ``keep`` asks for it.
 
     Raises:
         ValueError: a covariance that cannot be inverted.
     """
     hx, hy = _centred(x), _centred(y)
-    cx, cy, t = hx.T @ hx, hy.T @ hy, (hy.T @ hx).T
-    if not np.isfinite(np.trace(cx) + np.trace(cy) + t.sum()):
+    lx, ly = _root(hx, reg, "x"), _root(hy, reg, "y")
+    if lx is None or ly is None:
         return _nothing(hx, hy, keep)
-    lx, ly = _root(cx, reg, "x"), _root(cy, reg, "y")
+    t = blas.dgemm(1.0, hx.T, hy.T, trans_b=1)
     t = blas.dtrsm(1.0, lx, t, lower=1, overwrite_b=1)
     t = blas.dtrsm(1.0, ly, t, side=1, lower=1, trans_a=1, overwrite_b=1)
     if squares and top_k is None:  # the squared Frobenius norm needs no singular values
         value = float(np.vdot(t, t))
         if not keep:
-            return _scalar(value), None
+            return _scalar(-value), None
         a, b = _unwhiten(lx, t), _unwhiten(ly, t.T)
         mxy = blas.dtrsm(2.0, ly, a, side=1, lower=1)
-        mx, my = a @ a.T, b @ b.T
-        mx *= -2.0
-        my *= -2.0
+        scale = -2.0
     else:
-        u, rho, vt, info = lapack.dgesdd(t, compute_uv=keep, full_matrices=0, overwrite_a=1)
+        u, rho, v, info = singular_triplets(t, vectors=keep)
         if info != 0:
             return _nothing(hx, hy, keep)
-        rho = rho[:top_k]
+        if top_k is not None:
+            u, rho, v = u[:, -top_k:], rho[-top_k:], v[:, -top_k:]
         value = float(rho @ rho if squares else rho.sum())
         if not keep:
-            return _scalar(value), None
-        slope = 2 * rho if squares else np.where(rho > FAINT, 1.0, 0.0)
-        a, b = _unwhiten(lx, u[:, : len(rho)]), _unwhiten(ly, vt[: len(rho)].T)
-        mxy = (a * slope) @ b.T
+            return _scalar(-value), None
+        slope = 2 * rho if squares else (rho > FAINT).astype(np.float64)
+        a, b = _unwhiten(lx, u), _unwhiten(ly, v)
+        mxy = blas.dgemm(1.0, a * slope, b, trans_b=1)
         weight = np.sqrt(slope * rho)
         a *= weight
         b *= weight
-        mx, my = np.negative(a @ a.T), np.negative(b @ b.T)
-    for m in (mx, my):
-        m.flat[:: len(m) + 1] += reg / len(m) * np.trace(m)
-    return _scalar(value), (hx, hy, mx, my, mxy)
+        scale = -1.0
+    return _scalar(-value), (hx, hy, _own(a, scale, reg), _own(b, scale, reg), mxy)
 
 
 def backward(state: State, slope: Tensor, wanted: tuple[bool, bool]) -> list[Tensor | None]:
-    """Return the derivatives with respect to the views, ``slope`` times those of Σf(ρ)."""
+    """Return the derivatives with respect to the views, ``slope`` times those of −Σf(ρ)."""
     hx, hy, mx, my, mxy = state
-    factor = slope.item()
+    factor = -slope.item()
 
-    def derivative(own: Matrix, m: Matrix, other: Matrix, cross: Matrix) -> Tensor:
-        grad = own @ (factor * m)
-        grad += other @ (factor * cross)
-        return torch.from_numpy(grad)
+    def derivative(own: Matrix, m: Matrix, other: Matrix, transposed: bool) -> Tensor:
+        grad = blas.dsymm(factor, m, own.T, lower=1)
+        grad = blas.dgemm(factor, mxy, other.T, 1.0, grad, trans_a=transposed, overwrite_c=1)
+        return torch.from_numpy(grad.T)
 
     return [
-        derivative(hx, mx, hy, mxy.T) if wanted[0] else None,
-        derivative(hy, my, hx, mxy) if wanted[1] else None,
+        derivative(hx, mx, hy, False) if wanted[0] else None,
+        derivative(hy, my, hx, True) if wanted[1] else None,
     ]
+
+
+def singular_triplets(t: Matrix, *, vectors: bool) -> tuple[Matrix, Matrix, Matrix, int]:
+    """Return u, the singular values of ``t`` **ascending**, v, and whether LAPACK failed.
+
+    u and v are thin, and empty where ``vectors`` are not asked for. From about 30 columns on the
+    eigenvectors of TᵀT cost half of what a singular value decomposition does. They know large
+    singular values as well as that, and lose digits of small ones: for those, a decomposition of
+    T on the few directions that are left.
+    """
+    if not vectors or min(t.shape) < _SMALL:
+        u, s, vt, info = lapack.dgesdd(t, compute_uv=vectors, full_matrices=0)
+        return u[:, ::-1], s[::-1], vt[::-1].T, info
+    if t.shape[0] < t.shape[1]:
+        v, s, u, info = singular_triplets(np.asfortranarray(t.T), vectors=True)
+        return u, s, v, info
+    squares, v, info = lapack.dsyevd(blas.dsyrk(1.0, t, trans=1, lower=1), lower=1, overwrite_a=1)
+    u = blas.dgemm(1.0, t, v)
+    s = np.sqrt(np.einsum("ij,ij->j", u, u))
+    faint = int(np.searchsorted(squares, _SHARP * squares[-1], side="right"))
+    u[:, faint:] /= s[faint:]
+    if faint:
+        rest, sharp = u[:, :faint], u[:, faint:]
+        rest -= sharp @ (sharp.T @ rest)
+        left, values, right, failed = lapack.dgesdd(rest, full_matrices=0)
+        left -= sharp @ (sharp.T @ left)  # what rounding made of the smallest
+        u[:, :faint], s[:faint] = left[:, ::-1], values[::-1]
+        v[:, :faint] = v[:, :faint] @ right[::-1].T
+        info = info or failed
+    return u, s, v, info
 
 
 def _centred(view: Tensor) -> Matrix:
     values = view.detach().numpy()
     # First by a row: a unit that is constant becomes 0, where its mean would leave rounding.
     h: Matrix = np.subtract(values, values[0], dtype=np.float64)
-    h -= h.mean(axis=0)
+    h -= h.sum(axis=0) / len(h)
     return h
 
 
-def _root(c: Matrix, reg: float, name: str) -> Matrix:
-    """Return the lower Cholesky factor of c + reg · mean variance · I; ``c`` is overwritten."""
-    variances = np.diagonal(c).copy()
-    ridge = reg * variances.mean()
+def _root(h: Matrix, reg: float, name: str) -> Matrix | None:
+    """Return the Cholesky factor of HᵀH + reg · mean variance · I, None for what is not finite.
+
+    Raises:
+        ValueError: there is none.
+    """
+    c = blas.dsyrk(1.0, h.T, lower=1)
+    diagonal = c.ravel(order="K")[:: len(c) + 1]  # a view of it
+    total = float(diagonal.sum())
     # A view without any variance has no correlation; any ridge says so.
-    variances += ridge if variances.any() else 1.0
-    c.flat[:: len(c) + 1] = variances
-    root, info = lapack.dpotrf(c.T, lower=1, clean=0, overwrite_a=1)
+    diagonal += reg * total / len(c) if total != 0 else 1.0
+    smallest = 8 * len(c) * EPS * diagonal
+    root: Matrix
+    root, info = lapack.dpotrf(c, lower=1, clean=0, overwrite_a=1)
     # A pivot is the share of a column's variance that the columns before it do not explain.
-    if info != 0 or (np.diagonal(root) ** 2 <= 8 * len(c) * EPS * variances).any():
-        raise ValueError(
-            f"reg={reg:g}: {name} has no variance in some direction (a unit that is dead, or a "
-            "combination of others), so that its covariance cannot be inverted; use a ridge, "
-            "reg=1e-4 say"
-        )
-    return root
+    pivots = root.ravel(order="K")[:: len(c) + 1]
+    if info == 0 and bool((pivots * pivots > smallest).all()):
+        return root
+    if not math.isfinite(total):
+        return None
+    raise ValueError(
+        f"reg={reg:g}: {name} has no variance in some direction (a unit that is dead, or a "
+        "combination of others), so that its covariance cannot be inverted; use a ridge, "
+        "reg=1e-4 say"
+    )
+
+
+def _own(half: Matrix, scale: float, reg: float) -> Matrix:
+    """Return M = scale · half halfᵀ + (κ/p) tr(M) I, its lower triangle: the ridge's own term."""
+    m: Matrix = blas.dsyrk(scale, half, lower=1)
+    diagonal = m.ravel(order="K")[:: len(m) + 1]
+    diagonal += reg / len(m) * diagonal.sum()
+    return m
 
 
 def _unwhiten(root: Matrix, u: Matrix) -> Matrix:
-    return blas.dtrsm(1.0, root, u, lower=1, trans_a=1)
+    w: Matrix = blas.dtrsm(1.0, root, u, lower=1, trans_a=1)
+    return w
 
 
 def _scalar(value: float) -> Tensor:
@@ -129,5 +180,5 @@ def _scalar(value: float) -> Tensor:
 def _nothing(hx: Matrix, hy: Matrix, keep: bool) -> tuple[Tensor, State | None]:
     """Answer numbers that are not finite: NaN, in value and derivative."""
     p, q = hx.shape[1], hy.shape[1]
-    mx, my, mxy = (np.full(shape, np.nan) for shape in ((p, p), (q, q), (p, q)))
+    mx, my, mxy = (np.full(shape, np.nan, order="F") for shape in ((p, p), (q, q), (p, q)))
     return _scalar(np.nan), (hx, hy, mx, my, mxy) if keep else None

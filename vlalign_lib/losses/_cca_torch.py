@@ -17,7 +17,7 @@ State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 def forward(
     x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, *, keep: bool
 ) -> tuple[Tensor, State | None]:
-    """Return Σf(ρ) as a float64 scalar, and what ``backward`` needs where ``keep`` asks for it."""
+    """Return −Σf(ρ) as a float64 scalar, and what ``backward`` needs where ``keep`` asks for it."""
     hx, hy = _centred(x), _centred(y)
     (lx, bad_x), (ly, bad_y) = _root(hx.mT @ hx, reg), _root(hy.mT @ hy, reg)
     t = torch.linalg.solve_triangular(lx, hx.mT @ hy, upper=False)
@@ -29,7 +29,7 @@ def forward(
     if squares and top_k is None:
         value = t.square().sum() + poison
         if not keep:
-            return value, None
+            return -value, None
         a, b = _unwhiten(lx, t), _unwhiten(ly, t.mT)
         mxy = 2 * torch.linalg.solve_triangular(ly, a, upper=False, left=False)
         mx, my = -2 * a @ a.mT, -2 * b @ b.mT
@@ -38,19 +38,20 @@ def forward(
         rho = rho[:top_k]
         value = (rho.square() if squares else rho).sum() + poison
         if not keep:
-            return value, None
+            return -value, None
         slope = 2 * rho if squares else (rho > FAINT).to(rho)
         a, b = _unwhiten(lx, u[:, : len(rho)]), _unwhiten(ly, vt[: len(rho)].mT)
         mxy = (a * slope) @ b.mT
         mx, my = -(a * (slope * rho)) @ a.mT, -(b * (slope * rho)) @ b.mT
     for m in (mx, my):
         m.diagonal().add_(reg / len(m) * m.trace())
-    return value, (hx, hy, mx + poison, my + poison, mxy + poison)
+    return -value, (hx, hy, mx + poison, my + poison, mxy + poison)
 
 
 def backward(state: State, slope: Tensor, wanted: tuple[bool, bool]) -> list[Tensor | None]:
-    """Return the derivatives with respect to the views, ``slope`` times those of Σf(ρ)."""
+    """Return the derivatives with respect to the views, ``slope`` times those of −Σf(ρ)."""
     hx, hy, mx, my, mxy = state
+    slope = -slope.double()
     return [
         torch.addmm(hy @ (slope * mxy.mT), hx, slope * mx) if wanted[0] else None,
         torch.addmm(hx @ (slope * mxy), hy, slope * my) if wanted[1] else None,

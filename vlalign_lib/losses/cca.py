@@ -156,15 +156,16 @@ class _Correlations(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, keep: bool
     ) -> Tensor:
-        ctx.kernel = kernel = _cca_lapack if x.device.type == "cpu" else _cca_torch
+        # A compiler would trace numpy as if it were torch, and get it wrong.
+        plain = x.device.type == "cpu" and not torch.compiler.is_compiling()
+        ctx.kernel = kernel = _cca_lapack if plain else _cca_torch
         value, ctx.state = kernel.forward(x, y, top_k, reg, squares, keep=keep)
         ctx.save_for_backward(x, y)
-        return -value.to(x.dtype)
+        return value.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        slope = -grads[0].detach().double()
-        views = ctx.kernel.backward(ctx.state, slope, ctx.needs_input_grad[:2])
+        views = ctx.kernel.backward(ctx.state, grads[0].detach(), ctx.needs_input_grad[:2])
         found = [None if view is None else view.to(grads[0].dtype) for view in views]
         if torch.is_grad_enabled():  # create_graph=True
             found = [None if g is None else _Final.apply(g, *ctx.saved_tensors) for g in found]
