@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 WORKER = Path(__file__).with_name("_gloo_worker.py")
 
@@ -111,3 +112,20 @@ def two_processes(tmp_path_factory, agrees):
     pair = TwoProcesses(tmp_path_factory.mktemp("gloo"), agrees)
     yield pair
     pair.stop()
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fail where a real or truth value is read off a tensor: on a GPU the host would wait."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.name()
+        if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select"):
+            assert not args[0].is_floating_point(), f"{name} makes the host wait"
+            assert args[0].dtype != torch.bool, f"{name} makes the host wait"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def no_host_reads():
+    """``with no_host_reads:`` runs a loss for CUDA on the CPU, where waiting is an error."""
+    return NoHostReads()

@@ -172,6 +172,33 @@ def test_perfectly_related_views_score_minus_the_number_of_dimensions(either_ker
     )
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.linspace(1, 1e-3, 50),
+        np.geomspace(1, 1e-9, 50),
+        np.repeat([1.0, 0.5, 0.0], [5, 20, 25]),
+        np.full(50, 0.6),
+        np.zeros(50),
+        np.r_[1.0, np.full(49, 1e-6)],
+    ],
+    ids=["even", "geometric", "half zero", "equal", "zero", "one large"],
+)
+@pytest.mark.parametrize(("p", "q"), [(60, 50), (50, 60), (50, 50)])
+def test_singular_triplets_of_any_spectrum(p, q, values):
+    """The kernel's own decomposition, which takes a short cut for the large ones."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((d, 50)))[0] for d in (p, q))
+    t = np.asfortranarray((left * values) @ right.T)
+    u, rho, v, info = _cca_lapack.singular_triplets(t, vectors=True)
+    assert info == 0
+    np.testing.assert_allclose(rho, np.sort(values), atol=1e-14)
+    np.testing.assert_allclose((u * rho) @ v.T, t, atol=1e-14)
+    real = rho > _cca_lapack.FAINT
+    for vectors in (u[:, real], v[:, real]):
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(real.sum()), atol=1e-13)
+
+
 # Gradients
 
 
@@ -191,8 +218,11 @@ def test_gradient_is_that_of_finite_differences(
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("top_k", [None, 3])
 @pytest.mark.parametrize("reg", [0.0, 1e-4, 0.5])
-def test_gradient_beside_differentiated_singular_values(reg, top_k, power, agrees, either_kernel):
-    x, y = two_views(90, 8, 6)
+@pytest.mark.parametrize("shape", [(90, 8, 6), (200, 40, 50), (200, 50, 40)])
+def test_gradient_beside_differentiated_singular_values(
+    shape, reg, top_k, power, agrees, either_kernel
+):
+    x, y = two_views(*shape)
     objective = {1: "sum", 2: "sum_of_squares"}[power]
     ours = gradients(lambda a, b: cca_loss(a, b, reg=reg, top_k=top_k, objective=objective), x, y)
     theirs = gradients(lambda a, b: differentiated(a, b, reg, power, top_k), x, y)
@@ -590,6 +620,22 @@ def test_half_precision_mixed_precision_and_views_of_unequal_precision(either_ke
     plain.backward()
     assert torch.equal(loss, plain)
     assert torch.equal(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"objective": "sum_of_squares"}, {"top_k": 2}])
+def test_the_kernel_of_gpus_never_makes_the_host_wait(keywords, no_host_reads, monkeypatch):
+    x, y = two_views()
+    with kernel("torch", monkeypatch), no_host_reads:
+        loss, gx, _ = gradients(lambda a, b: cca_loss(a, b, **keywords), x, y)
+    assert loss < 0
+    assert gx.isfinite().all()
+    # The other one does, and is seen to.
+    with (
+        kernel("lapack", monkeypatch),
+        pytest.raises(AssertionError, match="host wait"),
+        no_host_reads,
+    ):
+        gradients(lambda a, b: cca_loss(a, b, **keywords), x, y)
 
 
 def test_views_of_any_memory_layout(either_kernel):

@@ -215,6 +215,13 @@ def test_float32_beside_float64_half_precision_and_autocast(agrees):
         assert torch.equal(call(*narrow, "full", reduction="none"), ours)
 
 
+def test_the_host_never_waits(no_host_reads):
+    u, v, x, y, own, crossed = autoencoded()
+    with no_host_reads:
+        call(u.requires_grad_(), v, x, y, own, crossed, "full").backward()
+    assert u.grad.isfinite().all()
+
+
 def test_pictures_need_not_be_flattened():
     u, v, _, y, own, crossed = autoencoded(4)
     x, guess = torch.randn(2, 4, 1, 3, 5, dtype=torch.float64)

@@ -261,6 +261,13 @@ def test_schedule(agrees):
     assert values == sorted(values)
 
 
+def test_the_host_never_waits(no_host_reads):
+    x, y = views()
+    with no_host_reads:
+        domain_adversarial_loss(x.requires_grad_(), y, discriminator()).backward()
+    assert x.grad.isfinite().all()
+
+
 def test_nan_stays_with_its_pair():
     x, y = views()
     y[2, 1] = math.nan
