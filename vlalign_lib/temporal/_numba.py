@@ -24,8 +24,8 @@ from vlalign_lib.temporal._numba_cell import LARGEST
 from vlalign_lib.temporal._numba_lanes import BYTES
 
 State = tuple[Tensor, ...]
-CACHED = 1 << 20  # bytes of a block's probabilities that stay in the second-level cache
 WORTH_A_THREAD = 400_000  # cells that keep a thread busy for much longer than it takes to start
+ROWS_COST = 2.0  # how much longer a cell takes where the lanes are rows
 # log2(e) to twice the digits of float64
 LOG2_E = Fraction(1.4426950408889634) + Fraction(2.0355273740931033e-17)
 
@@ -42,7 +42,7 @@ def forward(
 def alignment(state: State, lengths: Tensor | None, gamma: float, shape: tuple[int, ...]) -> Tensor:
     """Return E (B, n, m), how probable it is that the path visits each cell."""
     (cost,) = state
-    expected = torch.empty_like(cost)
+    expected = _empty(shape, cost.dtype)
     _run("alignments", (cost, None), lengths, gamma, expected)
     return expected
 
@@ -54,9 +54,18 @@ def hessian_product(
     (cost,) = state
     if gamma == 0:
         return torch.zeros_like(direction)
-    product = torch.empty_like(cost, dtype=torch.float64)
+    product = _empty(cost.shape, torch.float64)
     _run("alignments", (cost.double(), direction.double()), lengths, gamma, product)
     return product.to(direction.dtype)
+
+
+def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a tensor to be written, in large pages, which numpy asks for and torch does not.
+
+    Where a matrix is new to the process, half of the time would go to the first touch of pages.
+    """
+    size = np.float32 if dtype == torch.float32 else np.float64
+    return torch.from_numpy(np.empty(shape, size))
 
 
 def _run(
@@ -89,12 +98,10 @@ def _run(
 
 
 def _lanes_are_pairs(size: int, n: int, m: int, lanes: int) -> bool:
-    """Tell whether pairs fill the lanes better than rows of one pair do."""
-    if n * m * 2 * BYTES > CACHED:
-        return False
+    """Tell whether pairs in the lanes are quicker than rows: they are unless many stay empty."""
     filled = size / (-(-size // lanes) * lanes)
     filled_by_rows = n * m / (-(-n // lanes) * lanes * (m + lanes - 1))
-    return filled >= filled_by_rows
+    return ROWS_COST * filled >= filled_by_rows
 
 
 class _Scale(NamedTuple):

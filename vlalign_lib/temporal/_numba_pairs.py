@@ -36,6 +36,7 @@ from vlalign_lib.temporal._numba_lanes import (
 )
 
 CHUNK = 256  # cells that are transposed at a time, at least
+CACHED = 4 << 20  # bytes of probabilities that stay in a cache
 
 
 @part
@@ -95,59 +96,81 @@ def blank(cells, ends, w, start, rows, m):
 
 
 @part
-def sweep(
-    costs, bases, ends, rows, columns, m, scale, row, cells, final, weights, directions, turned
-):
-    """Run the recursion over a block of pairs.
+def open_border(row, directions):
+    """Set what lies above the first row of a block: nothing, but for the start of the path."""
+    w = width(row)
+    one, floor = unreachable(zeros(row))
+    pitch = 2 * w if directions is None else 3 * w
+    row[:] = 0.0
+    for at in range(0, len(row), pitch):
+        store(row, at, one)
+        if at > 0:
+            store(row, at + w, floor)
 
-    ``row`` holds the row before, ``final`` receives mantissas, exponents and oddness of the
-    lanes. Unless they are None, ``weights`` receives the probabilities of all cells and, in the
-    given directions, their rates.
+
+@part
+def sweep(
+    costs,
+    bases,
+    ends,
+    start,
+    stop,
+    columns,
+    m,
+    scale,
+    row,
+    cells,
+    final,
+    weights,
+    directions,
+    turned,
+):
+    """Run the recursion over some rows of a block of pairs.
+
+    ``row`` holds the row before: mantissas, exponents and, in the given directions, rates. It
+    receives the last row. ``final`` receives mantissas and exponents where the pairs end, and
+    oddness. Unless it is None, ``weights`` receives the probabilities of all cells and their
+    rates.
     """
     w = width(costs)
     high, low, limit, sharpness = scale
     group = max(1, CHUNK // m)
     pitch, depth = (2 * w, 2 * w) if directions is None else (3 * w, 4 * w)
-    none = odd = zeros(costs)
+    none, odd = zeros(costs), load(final, 2 * w)
     one, floor = unreachable(none)
-    for j in range(columns + 1):
-        store(row, j * pitch, one)
-        store(row, j * pitch + w, floor if j else none)
-        if directions is not None:
-            store(row, j * pitch + 2 * w, none)
-    for i in range(rows):
-        if i % group == 0:
-            count = min(group, rows - i)
+    to = 0
+    for i in range(start, stop):
+        at_cell = (i - start) % group * m * w
+        if at_cell == 0:
+            count = min(group, stop - i)
             gather(costs, bases, i * m, count * m, cells)
             if directions is not None:
                 gather(directions, bases, i * m, count * m, turned)
                 blank(turned, ends, w, i, count, m)
-        start = i % group * m * w
         md, ed, rd = load(row, 0), load(row, w), none
-        store(row, w, floor)
+        store(row, w, floor)  # only the first path starts beside the matrix
         ml, el, rl = one, floor, none
-        for j in range(columns):
-            at = (j + 1) * pitch
+        for at in range(pitch, (columns + 1) * pitch, pitch):
             mu, eu = load(row, at), load(row, at + w)
-            cost = load(cells, start + j * w)
-            mantissa, exponent, diagonal, above, left, total, odd = cell(
-                md, ed, mu, eu, ml, el, cost, odd, high, low, limit
+            ml, el, diagonal, above, left, total, odd = cell(
+                md, ed, mu, eu, ml, el, load(cells, at_cell), odd, high, low, limit
             )
-            store(row, at, mantissa)
-            store(row, at + w, exponent)
-            md, ed, ml, el = mu, eu, mantissa, exponent
+            store(row, at, ml)
+            store(row, at + w, el)
+            md, ed = mu, eu
             if weights is not None:
                 up, marked = shares(diagonal, above, left, total)
-                to = (i * columns + j) * depth
                 store(weights, to, up)
                 store(weights, to + w, marked)
                 if directions is not None:
-                    ru, direction = load(row, at + 2 * w), load(turned, start + j * w)
+                    ru, direction = load(row, at + 2 * w), load(turned, at_cell)
                     rl, up_rate, diagonal_rate = rates(up, marked, rd, ru, rl, direction, sharpness)
                     store(weights, to + 2 * w, up_rate)
                     store(weights, to + 3 * w, diagonal_rate)
                     store(row, at + 2 * w, rl)
                     rd = ru
+                to += depth
+            at_cell += w
         for lane in range(w):
             if ends[lane] == i + 1:
                 at = ends[w + lane] * pitch + lane
@@ -157,43 +180,45 @@ def sweep(
 
 
 @part
-def unwind(weights, bases, ends, rows, columns, m, final, row, cells, answer, directions):
-    """Send probability back from the ends of a block of pairs, and write E.
+def unwind(weights, bases, ends, start, stop, columns, m, final, flows, cells, answer, directions):
+    """Send probability back through some rows of a block of pairs, and write E.
 
-    Where there are directions, its derivative is written.
+    ``flows`` holds what reaches the last of the rows from below, and receives what reaches the
+    row above the first. Where there are directions, the derivative of E is written.
     """
     w = width(weights)
     group = max(1, CHUNK // m)
-    cells[:] = 0.0
-    row[:] = 0.0
     none = zeros(weights)
     pitch, depth = (w, 2 * w) if directions is None else (2 * w, 4 * w)
-    for start in range((rows - 1) // group * group, -1, -group):
-        count = min(group, rows - start)
-        for i in range(start + count - 1, start - 1, -1):
+    cells[:] = 0.0  # where the columns of the block are fewer than those of the array
+    at = (stop - start) * columns * depth
+    for head in range(start + (stop - start - 1) // group * group, start - 1, -group):
+        count = min(group, stop - head)
+        for i in range(head + count - 1, head - 1, -1):
             for lane in range(w):
                 if ends[lane] == i + 1 and is_reached(final[w + lane]):
-                    row[(ends[w + lane] - 1) * pitch + lane] = 1.0
+                    flows[(ends[w + lane] - 1) * pitch + lane] = 1.0
             left = diagonal = left_move = diagonal_move = none
-            for j in range(columns - 1, -1, -1):
-                at = (i * columns + j) * depth
-                to = ((i - start) * m + j) * w
+            to = ((i - head) * m + columns) * w
+            for here in range((columns - 1) * pitch, -1, -pitch):
+                at -= depth
+                to -= w
                 up, marked = load(weights, at), load(weights, at + w)
-                flow = plus(load(row, j * pitch), left)
+                flow = plus(load(flows, here), left)
                 above, beside, left = split(up, marked, flow)
-                store(row, j * pitch, plus(above, diagonal))
+                store(flows, here, plus(above, diagonal))
                 diagonal = beside
                 if directions is None:
                     store(cells, to, flow)
                 else:
-                    move = plus(load(row, j * pitch + w), left_move)
+                    move = plus(load(flows, here + w), left_move)
                     store(cells, to, move)
                     above, beside, left_move = split_move(
                         up, marked, load(weights, at + 2 * w), load(weights, at + 3 * w), flow, move
                     )
-                    store(row, j * pitch + w, plus(above, diagonal_move))
+                    store(flows, here + w, plus(above, diagonal_move))
                     diagonal_move = beside
-        scatter(cells, count * m, answer, bases, start * m)
+        scatter(cells, count * m, answer, bases, head * m)
 
 
 @compiled
@@ -206,7 +231,9 @@ def values(costs, lengths, n, m, gamma, scale, first, last, answer, odd):
     final = np.empty(3 * w, costs.dtype)
     for block in range(first, last):
         rows, columns = choose(block, lengths, n * m, w, bases, ends)
-        sweep(costs, bases, ends, rows, columns, m, scale, row, cells, final, None, None, None)
+        open_border(row, None)
+        final[:] = 0.0
+        sweep(costs, bases, ends, 0, rows, columns, m, scale, row, cells, final, None, None, None)
         for lane in range(min(w, len(lengths) - block * w)):
             pair = block * w + lane
             single = ends[lane] == 1 or ends[w + lane] == 1
@@ -216,33 +243,65 @@ def values(costs, lengths, n, m, gamma, scale, first, last, answer, odd):
 
 @compiled
 def alignments(costs, directions, lengths, n, m, scale, first, last, answer, odd):
-    """Write E of the pairs of some blocks, or where there are directions, its derivative."""
+    """Write E of the pairs of some blocks, or where there are directions, its derivative.
+
+    Some rows at a time, so that their probabilities stay in the cache.
+    """
     w = width(costs)
     extra = 0 if directions is None else 1
+    depth = (2 + 2 * extra) * w
+    height = min(n, max(1, CACHED // (depth * costs.itemsize * m)))
     bases, ends = np.empty(w, np.int64), np.empty(2 * w, np.int64)
-    row = np.empty((m + 1) * (2 + extra) * w, costs.dtype)
+    borders = np.empty(((n - 1) // height + 1, (m + 1) * (2 + extra) * w), costs.dtype)
+    flows = np.empty(m * (1 + extra) * w, costs.dtype)
     cells = np.empty((CHUNK + m) * w, costs.dtype)
     turned = np.empty((CHUNK + m) * w * extra, costs.dtype)
     final = np.empty(3 * w, costs.dtype)
-    weights = np.empty(n * m * (2 + 2 * extra) * w, costs.dtype)
+    weights = np.empty(height * m * depth, costs.dtype)
     for block in range(first, last):
         rows, columns = choose(block, lengths, n * m, w, bases, ends)
-        sweep(
-            costs,
-            bases,
-            ends,
-            rows,
-            columns,
-            m,
-            scale,
-            row,
-            cells,
-            final,
-            weights,
-            directions,
-            turned,
-        )
-        unwind(weights, bases, ends, rows, columns, m, final, row, cells, answer, directions)
+        open_border(borders[0], directions)
+        final[:] = 0.0
+        flows[:] = 0.0
+        strips = (rows - 1) // height + 1
+        # Down to the last strip of rows for the borders, then up again.
+        for turn in range(1 - strips, strips):
+            strip = strips - 1 - abs(turn)
+            start, stop = strip * height, min(strip * height + height, rows)
+            if turn < 0:
+                borders[strip + 1] = borders[strip]
+            row = borders[strip + 1 if turn < 0 else strip]
+            sweep(
+                costs,
+                bases,
+                ends,
+                start,
+                stop,
+                columns,
+                m,
+                scale,
+                row,
+                cells,
+                final,
+                weights,
+                directions,
+                turned,
+            )
+            if turn >= 0:
+                unwind(
+                    weights,
+                    bases,
+                    ends,
+                    start,
+                    stop,
+                    columns,
+                    m,
+                    final,
+                    flows,
+                    cells,
+                    answer,
+                    directions,
+                )
         for lane in range(min(w, len(lengths) - block * w)):
             odd[block * w + lane] = bits(final[2 * w + lane]) != 0
             answer[bases[lane] + rows * m : bases[lane] + n * m] = 0.0

@@ -272,6 +272,24 @@ def alignments(costs, directions, lengths, n, m, scale, first, last, answer, odd
             strip = strips - 1 - abs(turn)
             top = choose_strip(base, strip, m, w, bases)
             last_row = min(w, rows - top) - 1
+            if turn < 0 and directions is None:
+                sweep(
+                    costs,
+                    bases,
+                    top,
+                    rows,
+                    columns,
+                    columns + last_row,
+                    scale,
+                    borders[strip],
+                    borders[strip + 1],
+                    cells,
+                    final,
+                    None,
+                    None,
+                    None,
+                )
+                continue
             sweep(
                 costs,
                 bases,
