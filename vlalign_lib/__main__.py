@@ -102,6 +102,13 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("experiment", metavar="EXPERIMENT", help="which one; see below")
     command.add_argument("--tier", default="cpu", help="cpu (default), colab or full")
     command.add_argument("--seeds", type=int, metavar="N", help="how many seeds, from 0 on")
+    command.add_argument("--data", metavar="NAMES", help="short for --set datasets=NAMES")
+    command.add_argument(
+        "--method", metavar="NAMES", help="short for --set methods=NAMES; all is every one"
+    )
+    command.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="how many parts run side by side (1)"
+    )
     command.add_argument(
         "--set",
         dest="settings",
@@ -149,7 +156,8 @@ def _experiments_help() -> str:
 def _run(options: argparse.Namespace) -> int:
     from vlalign_lib.experiments import SettingError, run, table
 
-    settings = {}
+    short = {"datasets": options.data, "methods": options.method}
+    settings = {name: words for name, words in short.items() if words not in (None, "all")}
     for word in options.settings:
         name, equals, value = word.partition("=")
         if not equals:
@@ -161,6 +169,7 @@ def _run(options: argparse.Namespace) -> int:
         seeds=options.seeds,
         settings=settings,
         fresh=options.fresh,
+        jobs=options.jobs,
         progress=not options.quiet,
         log=lambda sentence: print(sentence, file=sys.stderr),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vlalign_lib.data import PairedDataset, load_digit_halves
-from vlalign_lib.experiments import EXPERIMENTS, _linear, array_hash
+from vlalign_lib.experiments import EXPERIMENTS, _linear, _scores, array_hash
 from vlalign_lib.experiments.linear import DATASETS, METHODS
 from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
 
@@ -136,7 +136,7 @@ def test_the_test_part_has_no_say_in_the_choice(monkeypatch):
 
 
 def test_a_draw_goes_to_the_first_point_of_the_grid(monkeypatch, little):
-    monkeypatch.setattr(_linear, "_mean_map", lambda u, v, labels: 0.5)
+    monkeypatch.setattr(_linear, "mean_map", lambda u, v, labels: 0.5)
     chosen = EXPERIMENT.measure(linear_case("cca"), "0").details["chosen"]
     assert chosen == {"n_components": 2, "reg": 0.01}
 
@@ -146,7 +146,7 @@ def test_every_metric_is_what_its_name_says():
     labels = np.arange(60) % 3
     u = rng.normal(size=(60, 4)) + np.eye(4)[labels]
     v = rng.normal(size=(60, 4)) + 5 * np.eye(4)[labels] + 3.0
-    found = _linear._scores(u, v, labels)
+    found = _scores.class_scores(u, v, labels)
     unit = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in (u, v)]
     scores = unit[0] @ unit[1].T
     for direction, matrix in (("i2t", scores), ("t2i", scores.T)):
@@ -174,7 +174,7 @@ def test_every_metric_is_what_its_name_says():
 
 def test_a_constant_coordinate_is_standardised_to_nothing():
     u = np.column_stack([np.arange(4.0), np.full(4, 7.0)])
-    z = _linear._standardised(u)
+    z = _scores._standardised(u)
     assert np.isfinite(z).all()
     assert (z[:, 1] == 0).all()
 
@@ -184,14 +184,14 @@ def test_query_intervals_draw_pairs_as_a_whole():
     labels = np.arange(80) % 4
     u = rng.normal(size=(80, 4)) + np.eye(4)[labels]
     v = rng.normal(size=(80, 4)) + np.eye(4)[labels]
-    found = _linear._query_intervals(u, v, labels)
-    scores = _linear._scores(u, v, labels)
+    found = _scores.query_intervals(u, v, labels)
+    scores = _scores.class_scores(u, v, labels)
     drawn = np.random.default_rng(0).integers(0, 80, size=(2000, 80))
     assert len(found) == 9
     assert all(e.mean == pytest.approx(scores[name], rel=1e-12) for name, e in found.items())
     per_query = {
-        "i2t": _linear.average_precisions(u, v, labels, labels),
-        "t2i": _linear.average_precisions(v, u, labels, labels),
+        "i2t": _scores.average_precisions(u, v, labels, labels),
+        "t2i": _scores.average_precisions(v, u, labels, labels),
     }
     per_query["mean"] = (per_query["i2t"] + per_query["t2i"]) / 2
     for name, values in per_query.items():

@@ -18,7 +18,10 @@ from vlalign_lib.experiments._ledger import checkout
 
 # What the numbers may depend on. The rest of the library (figures, course) is left out, so that
 # a run that was stopped continues although a figure was changed meanwhile.
-_SOURCES = ("data", "experiments", "linear", "metrics", "models", "training")
+_SOURCES = (
+    "data", "experiments", "linear", "losses", "methods", "metrics", "models", "similarity",
+    "temporal", "training",
+)  # fmt: skip
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "matplotlib")
 
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlalign_lib.data import PairedDataset, load_digit_halves, load_glyphs, load_wikipedia
 from vlalign_lib.experiments._experiment import OFFICIAL, Measurement
-from vlalign_lib.experiments._record import Estimate, array_hash
+from vlalign_lib.experiments._record import array_hash
+from vlalign_lib.experiments._scores import Matrix, class_scores, mean_map, query_intervals
 from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching, correlation
-from vlalign_lib.metrics import (
-    average_precisions,
-    bootstrap_interval,
-    chance_average_precision,
-    mean_average_precision,
-    mean_reciprocal_rank,
-    median_rank,
-    recall_at_k,
-)
 
-Matrix = NDArray[np.float64]
 Estimator = CCA | CFA | KernelCCA | SemanticMatching
-_DIRECTIONS = ("i2t", "t2i")
 
 
 def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
@@ -40,7 +29,7 @@ def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
     u, v = estimator.embed_images(test.images), estimator.embed_texts(test.texts)
     at_train = correlation(estimator.embed_images(both.images), estimator.embed_texts(both.texts))
     at_test = correlation(u, v)
-    metrics = _scores(u, v, test.labels)
+    metrics = class_scores(u, v, test.labels)
     metrics["correlation_train"] = float(at_train.mean())
     metrics["correlation_test"] = float(at_test.mean())
     return Measurement(
@@ -51,7 +40,7 @@ def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
             "labels": array_hash(pairs.labels),
             "test": array_hash(pairs.splits["test"]),
         },
-        estimates=_query_intervals(u, v, test.labels) if seed is None else {},
+        estimates=query_intervals(u, v, test.labels) if seed is None else {},
         details={
             "chosen": chosen,
             "validation_map": validation,
@@ -96,7 +85,7 @@ def _choose(
     """
     best: tuple[float, dict[str, Any]] | None = None
     for chosen, u, v in _candidates(method, grid, train, val):
-        value = _mean_map(u, v, val.labels)
+        value = mean_map(u, v, val.labels)
         if best is None or value > best[0]:
             best = (value, chosen)
     assert best is not None
@@ -145,63 +134,3 @@ def _embedded(
     """Fit on the training pairs, and return the validation pairs' places in the space."""
     estimator.fit(train.images, train.texts, train.labels)
     return estimator.embed_images(val.images), estimator.embed_texts(val.texts)
-
-
-def _mean_map(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> float:
-    return (
-        mean_average_precision(u, v, labels, labels) + mean_average_precision(v, u, labels, labels)
-    ) / 2
-
-
-def _standardised(u: Matrix) -> Matrix:
-    """Return the embedding with each column at mean 0 and deviation 1 over these very rows."""
-    spread = u.std(axis=0)
-    return (u - u.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-
-
-def _scores(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, float]:
-    """Return every metric of one pair of test embeddings."""
-    protocols: dict[str, Callable[[Matrix, Matrix], float]] = {
-        "map": lambda a, b: mean_average_precision(a, b, labels, labels),
-        "map50_hits": lambda a, b: mean_average_precision(
-            a, b, labels, labels, top_k=50, normalise="hits"
-        ),
-        "map_znorm": lambda a, b: mean_average_precision(
-            _standardised(a), _standardised(b), labels, labels
-        ),
-        "medr": median_rank,
-        "mrr": mean_reciprocal_rank,
-    }
-    metrics: dict[str, float] = {}
-    for name, protocol in protocols.items():
-        i2t, t2i = protocol(u, v), protocol(v, u)
-        metrics |= {f"{name}_i2t": i2t, f"{name}_t2i": t2i, f"{name}_mean": (i2t + t2i) / 2}
-    for direction, found in zip(_DIRECTIONS, (recall_at_k(u, v), recall_at_k(v, u)), strict=True):
-        metrics |= {f"recall{k}_{direction}": value for k, value in found.items()}
-    metrics["map_chance"] = chance_average_precision(labels, labels)
-    return metrics
-
-
-def _query_intervals(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Return bootstrap intervals over the test pairs, of the class mAP by each protocol."""
-    zu, zv = _standardised(u), _standardised(v)
-    protocols: dict[str, tuple[Matrix, Matrix, dict[str, Any]]] = {
-        "map": (u, v, {}),
-        "map50_hits": (u, v, {"top_k": 50, "normalise": "hits"}),
-        "map_znorm": (zu, zv, {}),
-    }
-    estimates = {}
-    for protocol, (a, b, options) in protocols.items():
-        i2t = np.asarray(average_precisions(a, b, labels, labels, **options))
-        t2i = np.asarray(average_precisions(b, a, labels, labels, **options))
-        # A pair is drawn as a whole: both its queries, or none.
-        for name, values in (("i2t", i2t), ("t2i", t2i), ("mean", (i2t + t2i) / 2)):
-            interval = bootstrap_interval(values, n_resamples=2000, seed=0)
-            estimates[f"{protocol}_{name}"] = Estimate(
-                float(values.mean()),
-                float(interval.low),
-                float(interval.high),
-                len(values),
-                f"percentile bootstrap over {len(values)} queries, 2000 resamples",
-            )
-    return estimates

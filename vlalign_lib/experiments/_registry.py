@@ -9,9 +9,14 @@ from vlalign_lib.experiments._experiment import Experiment, choose
 from vlalign_lib.experiments._record import Record, config_hash
 from vlalign_lib.experiments.fusion import FusionExperiment
 from vlalign_lib.experiments.linear import LinearExperiment
+from vlalign_lib.experiments.retrieval import RetrievalExperiment
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
-    {"fusion": FusionExperiment(), "linear": LinearExperiment()}
+    {
+        "fusion": FusionExperiment(),
+        "linear": LinearExperiment(),
+        "retrieval": RetrievalExperiment(),
+    }
 )
 """``{name: experiment}``: what ``vlalign run`` knows."""
 
@@ -20,7 +25,7 @@ def get_experiment(name: str) -> Experiment:
     """Return an experiment by its name.
 
     Args:
-        name: ``"fusion"`` or ``"linear"``.
+        name: ``"fusion"``, ``"linear"`` or ``"retrieval"``.
 
     Returns:
         The experiment.

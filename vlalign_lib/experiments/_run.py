@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,7 @@ def run(
     seeds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     fresh: bool = False,
+    jobs: int = 1,
     progress: bool = True,
     log: Log | None = None,
 ) -> RunReport:
@@ -87,16 +90,17 @@ def run(
     same command is given again; they are recognised by the configuration, the versions of the
     packages and the library's code. They are deleted once all records are written.
 
-    The numbers depend on the seeds alone: bit for bit on one machine, since everything runs on
-    one CPU thread.
+    The numbers depend on the seeds alone: bit for bit on one machine, since every part runs on
+    one CPU thread, however many run side by side.
 
     Args:
-        experiment: ``"fusion"`` or ``"linear"``.
+        experiment: ``"fusion"``, ``"linear"`` or ``"retrieval"``.
         tier: ``"cpu"``, ``"colab"`` or ``"full"``.
         seeds: how many, from 0 on; None for the tier's own number.
         settings: ``{setting: value}`` that differ from the tier's; see the experiment's
             settings class. Records of a changed configuration are filed in ``trials/``.
         fresh: forget parts of a run that was stopped.
+        jobs: how many parts are computed side by side, each in a process of its own.
         progress: whether to show a bar with the time left.
         log: called with a sentence for each thing worth telling; None for silence.
 
@@ -123,6 +127,8 @@ def run(
     count = chosen.seeds(tier) if seeds is None else seeds
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise SettingError(f"seeds: expected a whole number of at least 1, got {count!r}")
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise SettingError(f"jobs: expected a whole number of at least 1, got {jobs!r}")
     say = log or (lambda sentence: None)
     work, ledger = _work_dir(experiment), results_dir() / experiment
     check_writable(work, "VLALIGN_CACHE")
@@ -132,7 +138,7 @@ def run(
             for old in work.iterdir():
                 if old.is_dir():
                     shutil.rmtree(old)
-        return _run(chosen, tier, plan, count, changes, work, ledger, progress, say)
+        return _run(chosen, tier, plan, count, changes, work, ledger, jobs, progress, say)
 
 
 def _run(
@@ -143,6 +149,7 @@ def _run(
     changes: Mapping[str, Any],
     work: Path,
     ledger: Path,
+    jobs: int,
     progress: bool,
     say: Log,
 ) -> RunReport:
@@ -160,6 +167,14 @@ def _run(
     skipped: dict[str, str] = {}
     measured = 0
     with progress_bar(total - resumed, experiment.name, shown=progress, unit="part") as bar:
+        if jobs > 1:
+            missing = [
+                (experiment.name, tier, dict(changes), key, part, folder / f"{part}.json")
+                for _, key, folder, parts in todo
+                for part in parts
+                if _read_part(folder / f"{part}.json") is None
+            ]
+            measured = _side_by_side(missing, jobs, bar)
         for case, key, folder, parts in todo:
             results: dict[str, tuple[Measurement, Cost]] = {}
             for part in parts:
@@ -187,6 +202,34 @@ def _run(
     for key, why in skipped.items():
         say(f"{key}: not run. {why}")
     return RunReport(tuple(records), tuple(paths), skipped, measured, resumed)
+
+
+def _side_by_side(missing: Sequence[tuple[Any, ...]], jobs: int, bar: Any) -> int:
+    """Compute parts in processes of their own; return how many there are now.
+
+    A part whose data cannot be had is left to the caller, who finds out why.
+    """
+    measured = 0
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_measure_one, *each) for each in missing]):
+            measured += done.result()
+            bar.update(done.result())
+    return measured
+
+
+def _measure_one(
+    name: str, tier: str, changes: Mapping[str, Any], key: str, part: str, path: Path
+) -> int:
+    """Compute one part in a fresh process and put it on disk; return 1, or 0 without data."""
+    from vlalign_lib.data import DataUnavailable
+
+    experiment = get_experiment(name)
+    (case,) = (case for case, own in experiment.planned(tier, changes) if own == key)
+    try:
+        write_text(path, _measure(experiment, case, part), "VLALIGN_CACHE")
+    except DataUnavailable:
+        return 0
+    return 1
 
 
 def _measure(experiment: Experiment, case: Case, part: str) -> str:

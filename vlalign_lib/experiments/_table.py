@@ -25,7 +25,7 @@ def table(
     """Return the printed rows and our records side by side.
 
     Args:
-        experiment: ``"fusion"`` or ``"linear"``.
+        experiment: ``"fusion"``, ``"linear"`` or ``"retrieval"``.
         format: ``"text"`` for a terminal, ``"html"`` for a page, ``"markdown"``.
         tier: which tier's records to show.
         records: the records to show instead of the ledger's.

@@ -35,7 +35,7 @@ class ACMR(DeepMethod):
     Args:
         class_weight: β, of the label layer's cross-entropy.
         adversary: factor of the reversed gradient's strength; 0 switches the adversary off.
-        margin: of the triplets, between cosines; hardest negatives of the batch.
+        margin: of the triplets, between cosines; semi-hard negatives of the batch.
         as_released: train as the authors' published code does instead: the discriminator learns
             from codes that its gradient does not reach, so that there is no adversary, and the
             label layer keeps its random weights. (Its triplets also measure sums of coordinates
@@ -51,7 +51,8 @@ class ACMR(DeepMethod):
     Source:
         Wang, Yang, Xu, Hanjalic, Shen, "Adversarial cross-modal retrieval", ACM Multimedia 2017.
         Certain: the three terms, gradient reversal and its schedule, a discriminator of three
-        linear layers. Different here: cosine triplets with hardest negatives.
+        linear layers. Different here: cosine triplets with
+        semi-hard negatives, where the paper takes the item of another class that looks most alike.
 
     Chapter:
         6, Labels as a bridge.
@@ -104,7 +105,7 @@ class ACMR(DeepMethod):
             parts.label_layer(u), parts.label_layer(v), labels, gather=True
         )
         triplets = triplet_loss(
-            u, v, own_classes(labels), margin=self.margin, mining="hardest", gather=True
+            u, v, own_classes(labels), margin=self.margin, mining="semi-hard", gather=True
         )
         seen = (u.detach(), v.detach()) if self.as_released else (u, v)
         views = domain_adversarial_loss(

@@ -1,0 +1,144 @@
+"""How one method of the experiment ``retrieval`` is chosen, fitted and tested."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from vlalign_lib.data import (
+    PairedDataset,
+    load_digit_halves,
+    load_glyphs,
+    load_nus_wide_10k,
+    load_pascal_sentences,
+    load_wikipedia,
+    load_wikipedia_deep,
+)
+from vlalign_lib.experiments._experiment import OFFICIAL, Measurement
+from vlalign_lib.experiments._record import array_hash
+from vlalign_lib.experiments._scores import (
+    Matrix,
+    class_scores,
+    mean_map,
+    partner_scores,
+    query_intervals,
+)
+from vlalign_lib.linear._base import TwoViewEstimator
+from vlalign_lib.methods import METHODS
+
+_LOADERS = {
+    "digits": load_digit_halves,
+    "wikipedia": load_wikipedia,
+    "pascal_sentences": load_pascal_sentences,
+    "nus_wide_10k": load_nus_wide_10k,
+    "wikipedia_deep": load_wikipedia_deep,
+}
+# Their components come in order and do not depend on how many are asked for: one fit with the
+# most serves every smaller number.
+_ORDERED = ("cca", "cfa", "kcca")
+
+
+def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
+    """Return one method's numbers on one split: a seed's, or the official one."""
+    seed = None if part == OFFICIAL else int(part)
+    pairs = _load(config["data"], seed)
+    train, val = pairs.split("train"), pairs.split("val")
+    chosen, on_validation = _choose(config, train, val, seed or 0)
+    both = pairs.subset(np.sort(np.concatenate([pairs.splits["train"], pairs.splits["val"]])))
+    method = _build(config, chosen, seed or 0).fit(both.images, both.texts, both.labels)
+    details: dict[str, Any] = {"chosen": chosen}
+    if on_validation is not None:
+        details["validation"] = on_validation
+    curve = getattr(method, "loss_curve_", ())
+    if curve:
+        details["loss"] = [round(float(value), 5) for value in (curve[0], curve[-1])]
+    galleries = ("serif", "mono") if config["data"].get("split") == "typeface" else ("test",)
+    metrics: dict[str, float] = {}
+    estimates = {}
+    for name in galleries:
+        test = pairs.split(name)
+        u, v = method.embed_images(test.images), method.embed_texts(test.texts)
+        if config["task"] == "classes":
+            found = class_scores(u, v, test.labels)
+            estimates = query_intervals(u, v, test.labels) if seed is None else {}
+        else:
+            found = partner_scores(u, v)
+        metrics |= {k: metrics.get(k, 0.0) + value / len(galleries) for k, value in found.items()}
+        if len(galleries) > 1:
+            metrics |= {f"{k}_{name}": value for k, value in found.items()}
+    return Measurement(
+        metrics=metrics,
+        data_hashes={
+            "images": array_hash(pairs.images),
+            "texts": array_hash(pairs.texts),
+            "labels": array_hash(pairs.labels),
+            "test": array_hash(pairs.splits["test"]),
+        },
+        estimates=estimates,
+        details=details,
+    )
+
+
+def _load(data: Mapping[str, Any], seed: int | None) -> PairedDataset:
+    if data["name"] == "glyphs":
+        return load_glyphs(
+            data["split"], data["drop_family_word"], families_only=data["families_only"], seed=seed
+        )
+    return _LOADERS[data["name"]](seed=seed)
+
+
+def _build(config: Mapping[str, Any], chosen: Mapping[str, Any], seed: int) -> TwoViewEstimator:
+    """Return the method with the chosen hyper-parameters, not fitted."""
+    parameters = {**config["fixed"], **chosen, "random_state": seed}
+    if "hidden" in parameters:
+        parameters["hidden"] = tuple(parameters["hidden"])
+    method: TwoViewEstimator = METHODS[config["method"]]().set_params(**parameters)
+    return method
+
+
+def _choose(
+    config: Mapping[str, Any], train: PairedDataset, val: PairedDataset, seed: int
+) -> tuple[dict[str, Any], float | None]:
+    """Return the hyper-parameters that do best on validation, and how well they do.
+
+    Of equal ones the first wins. A grid of one point needs no choice.
+    """
+    grid = config["grid"]
+    if all(len(values) == 1 for values in grid.values()):
+        return {name: values[0] for name, values in grid.items()}, None
+    best: tuple[float, dict[str, Any]] | None = None
+    for chosen, u, v in _candidates(config, train, val, seed):
+        if config["task"] == "classes":
+            value = mean_map(u, v, val.labels)
+        else:
+            value = partner_scores(u, v)["mrr_mean"]
+        if best is None or value > best[0]:
+            best = (value, chosen)
+    assert best is not None
+    return best[1], best[0]
+
+
+def _candidates(
+    config: Mapping[str, Any], train: PairedDataset, val: PairedDataset, seed: int
+) -> Iterator[tuple[dict[str, Any], Matrix, Matrix]]:
+    """Yield each point of the grid with the validation pairs embedded by it."""
+    grid = dict(config["grid"])
+    sizes = grid.pop("n_components") if config["method"] in _ORDERED else None
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        most = {} if sizes is None else {"n_components": max(sizes)}
+        with warnings.catch_warnings():
+            # The grid may ask for more components than these data have.
+            warnings.filterwarnings("ignore", "n_components=", UserWarning)
+            method = _build(config, {**point, **most}, seed)
+            method.fit(train.images, train.texts, train.labels)
+        u, v = method.embed_images(val.images), method.embed_texts(val.texts)
+        if sizes is None:
+            yield point, u, v
+            continue
+        for k in sorted({min(k, u.shape[1]) for k in sizes}):
+            yield {"n_components": k, **point}, u[:, :k], v[:, :k]
