@@ -76,9 +76,9 @@ def cca_loss(
             mostly chance.
 
     Source:
-        Andrew, Arora, Bilmes and Livescu, "Deep canonical correlation analysis", ICML 2013,
-        section 3.2 with the gradient; its ridge is absolute, and here relative, which adds
-        one term to the gradient.
+        Andrew, Arora, Bilmes and Livescu, "Deep canonical correlation analysis", ICML 2013, with
+        the gradient; its ridge is absolute, and here relative, which adds one term to the
+        gradient.
 
     Chapter:
         5, Deep CCA.
