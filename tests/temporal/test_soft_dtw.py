@@ -97,6 +97,8 @@ def test_small_gamma_approaches_dtw(costs):
     assert gaps[-1] < 1e-12
     for gamma in (1e-30, 1e-300):
         torch.testing.assert_close(soft_dtw(cost, gamma), hard, rtol=1e-14, atol=1e-14)
+        single = soft_dtw(cost.float(), gamma)
+        torch.testing.assert_close(single.double(), hard, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0])
@@ -171,6 +173,36 @@ def test_nan_stays_in_its_pair(gamma, costs):
     assert gradient[[1, 3]].isnan().all()
     assert torch.equal(gradient[[0, 2]], untouched[[0, 2]])
     assert torch.equal(values[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 10.0])
+def test_minus_infinity_has_no_smallest_path(gamma, costs):
+    cost = costs(3, 5, 6)
+    cost[1, 2, 3] = -INF
+    cost.requires_grad_()
+    values = soft_dtw(cost, gamma)
+    assert values.isnan().tolist() == [False, True, False]
+    (gradient,) = torch.autograd.grad(values.sum(), cost)
+    assert gradient[1].isnan().all()
+    assert gradient[[0, 2]].isfinite().all()
+
+
+def test_second_derivatives_of_pairs_with_nan_and_without_a_path(costs):
+    cost = costs(4, 5, 6)
+    clean = cost.clone().requires_grad_()
+    cost[1, 0, 1] = NAN
+    cost[2, 2] = INF
+    cost.requires_grad_()
+    lengths = torch.tensor([[5, 6], [3, 4], [5, 6], [4, 6]])
+    second, expected = (
+        torch.autograd.grad(soft_alignment(c, 0.3, lengths=lengths).square().sum(), c)[0]
+        for c in (cost, clean)
+    )
+    assert torch.equal(second[[0, 3]], expected[[0, 3]])
+    assert second[1, :3, :4].isnan().all()
+    assert (second[1, 3:] == 0).all()
+    assert (second[1, :, 4:] == 0).all()
+    assert (second[2] == 0).all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.1])

@@ -1,4 +1,4 @@
-"""What a learner waits for: the import, and the first call."""
+"""What a learner waits for, the import and the first call; and the memory of all pairs."""
 
 import os
 import subprocess
@@ -43,3 +43,20 @@ def test_first_call_takes_three_seconds_and_a_third_of_one_when_compiled(tmp_pat
     # the same machine slow this down: one quick run in ten will do.
     quick = (seconds(f"{CALL}; import numba", RUN, **folders) < 0.3 for _ in range(10))
     assert any(quick)
+
+
+def test_memory_of_all_pairs_does_not_grow_with_their_number():
+    # 4,096 alignments of 32 × 32: all of them at once hold more than a gigabyte.
+    code = """
+import resource, torch
+from vlalign_lib.temporal import pairwise_s2dtw
+
+x = torch.randn(64, 32, 64, requires_grad=True)
+peaks = []
+for size in (2, 64):
+    pairwise_s2dtw(x[:size], x).sum().backward()
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+print(peaks[1] - peaks[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 100

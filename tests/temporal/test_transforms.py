@@ -68,6 +68,13 @@ def test_batched_gradients(costs):
     torch.testing.assert_close(rows, expected.detach(), rtol=1e-13, atol=0)
 
 
+def test_batched_second_gradients_say_what_to_do(costs):
+    cost = costs(3, 4, 5).requires_grad_()
+    expected = soft_alignment(cost, 0.3).sum((1, 2))
+    with pytest.raises(RuntimeError, match="or use torch.func"):
+        torch.autograd.grad(expected, cost, torch.eye(3).double(), is_grads_batched=True)
+
+
 def test_paths_have_no_transform(costs):
     with pytest.raises(RuntimeError, match=r"soft_dtw\(cost, 0.0\) has the same values"):
         torch.func.vmap(lambda c: dtw(c)[0])(costs(2, 3, 4, 5))

@@ -80,6 +80,11 @@ def _alignment(cost: Tensor, state: State, lengths: Tensor | None, gamma: float)
 def _product(
     state: State, expected: Tensor, direction: Tensor, lengths: Tensor | None, gamma: float
 ) -> Tensor:
+    if is_transformed(direction):
+        raise RuntimeError(
+            "second derivatives of soft-DTW take one gradient at a time: leave out "
+            "is_grads_batched=True (vectorize=True), or use torch.func, which takes many"
+        )
     direction = direction.detach().resolve_neg().contiguous()
     backend = backend_for(direction.device)
     return backend.hessian_product(state, expected.detach(), direction, lengths, gamma)
@@ -103,9 +108,11 @@ class _Values(Function):
         cost, lengths, *state = ctx.saved_tensors
         if torch.is_grad_enabled():
             expected = _applied(_Alignment, cost, lengths, ctx.gamma, *state)
-        else:
-            expected = _alignment(cost, tuple(state), lengths, ctx.gamma)
-        return expected * gradient[:, None, None], None, None
+            return expected * gradient[:, None, None], None, None
+        expected = _alignment(cost, tuple(state), lengths, ctx.gamma)
+        if is_transformed(gradient):  # a batch of gradients does not fit in place
+            return expected * gradient[:, None, None], None, None
+        return expected.mul_(gradient[:, None, None]), None, None  # nobody else has seen it
 
 
 class _Alignment(Function):

@@ -92,15 +92,16 @@ def hessian_product(
     changes = []
     for k, p in enumerate(probabilities):
         rates = torch.stack(_predecessors(before, second, border=0.0, corner=0.0))
-        mean = (p * rates).sum(0)
-        changes.append(-p * (rates - mean) / gamma)
+        closed = p == 0  # even if NaN lies before it
+        mean = torch.where(closed, 0.0, p * rates).sum(0)
+        changes.append(torch.where(closed, 0.0, -p * (rates - mean) / gamma))
         before, second = z[k] + mean, before
     change = torch.stack(changes)
     after = torch.zeros_like(z[0])
     second = after
     flows = []
     for k in reversed(range(len(probabilities))):
-        flow = _from_successors(probabilities, k, after, second)
+        flow = 0.0 * e[k] + _from_successors(probabilities, k, after, second)  # NaN stays NaN
         flow = flow + _from_successors(change, k, *(e[min(k + s, len(e) - 1)] for s in (1, 2)))
         flows.append(flow)
         after, second = flow, after
@@ -128,7 +129,8 @@ def _recursion(
     for k, costs in enumerate(diagonals):
         predecessors = _predecessors(before, second, border=INF, corner=INF if k else 0.0)
         least, probabilities = _soft_min(torch.stack(predecessors), gamma, keep=keep)
-        before, second = costs + least, before
+        # Not even NaN opens a cell at +inf.
+        before, second = torch.where(costs == INF, INF, costs + least), before
         values = torch.where(last == k, before.gather(1, rows)[:, 0], values)
         if keep:
             probabilities = torch.where(before == INF, 0.0, probabilities * factor)

@@ -13,6 +13,7 @@ from vlalign_lib.temporal._checks import as_sequence_lengths
 from vlalign_lib.temporal.sequence_cost import as_sequences, unit_rows
 
 MOST = 20_000  # permutations to choose from: up to 12 items that move by two, or 20 by one
+CELLS = 2**22  # of similarities in a new order, to hold at a time
 
 
 def permute_in_time(
@@ -95,10 +96,12 @@ def _changes(x: Tensor, orders: Tensor, ends: Tensor | None) -> Tensor:
         inside = torch.arange(n, device=x.device) < ends[:, None]
         similar = torch.where(inside[:, :, None] & inside[:, None, :], similar, 0.0)
     rows, columns = orders[:, :, None], orders[:, None, :]
-    squares = [  # one sequence at a time: (P, n, n) each
-        (matrix - matrix[rows, columns]).square().sum((1, 2)) for matrix in similar
-    ]
-    changes = torch.stack(squares).sqrt() if squares else x.new_zeros(0, len(orders))
+    changes = x.new_empty(len(x), len(orders))
+    at_once = max(1, CELLS // rows.numel() // n)
+    for first in range(0, len(x), at_once):
+        some = similar[first : first + at_once, None]
+        turned = similar[first : first + at_once, rows, columns]  # (b, P, n, n)
+        changes[first : first + at_once] = (some - turned).square().sum((2, 3)).sqrt()
     if ends is not None:
         moved = orders != torch.arange(n, device=x.device)
         outside = (moved & ~inside[:, None, :]).any(2)

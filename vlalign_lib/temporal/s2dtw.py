@@ -26,15 +26,14 @@ def s2dtw(
 ) -> Tensor:
     r"""Return the S2DTW value of every cost matrix, for sequences that match only in part.
 
-    Three layers, the first two of which can be left out:
+    Three layers, the first two of which can be left out: local smoothing, weak alignment (a
+    matrix of (2n + 1) × (2m + 1) cells) and soft-DTW,
 
     .. math::
 
         D_{ij} &= \delta_{ij}
-            + {\min}^\gamma \{\delta_{i-1,j-1}, \delta_{i-1,j}, \delta_{i,j-1}\}
-            && \text{local smoothing} \\
-        W_{2i,\,2j} &= D_{ij}, \quad W_{kl} = \theta \text{ elsewhere}
-            && \text{weak alignment, } (2n + 1) \times (2m + 1) \\
+            + {\min}^\gamma \{\delta_{i-1,j-1}, \delta_{i-1,j}, \delta_{i,j-1}\}, \\
+        W_{2i,\,2j} &= D_{ij}, \quad W_{kl} = \theta \text{ elsewhere}, \\
         \mathrm{S2DTW}(\delta) &= \mathrm{sDTW}_\gamma(W).
 
     Smoothing lets a good neighbour carry a cell: neighbours outside the matrix have no share, and
