@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _functorch as functorch
 from torch.autograd import forward_ad
 
 from vlalign_lib._tensors import as_floats, as_number
@@ -103,7 +104,9 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     for tensor in tensors:
         if tensor is None:
             continue
-        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_functorch_wrapped_tensor(tensor):
+            return True
+        if functorch.is_legacy_batchedtensor(tensor):  # of gradients, is_grads_batched=True
             return True
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
             return True
