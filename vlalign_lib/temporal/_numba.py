@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vlalign_lib.temporal import _numba_exact, _numba_pairs, _numba_rows
@@ -25,7 +26,9 @@ from vlalign_lib.temporal._numba_lanes import BYTES
 
 State = tuple[Tensor, ...]
 WORTH_A_THREAD = 400_000  # cells that keep a thread busy for much longer than it takes to start
+CACHED = 1 << 20  # bytes of probabilities that stay in a processor's own cache
 ROWS_COST = 2.0  # how much longer a cell takes where the lanes are rows
+_KEPT = threading.local()  # scratch memory of every thread
 # log2(e) to twice the digits of float64
 LOG2_E = Fraction(1.4426950408889634) + Fraction(2.0355273740931033e-17)
 
@@ -87,14 +90,32 @@ def _run(
         lanes = BYTES // answer.itemsize
         by_pairs = _lanes_are_pairs(size, n, m, lanes)
         function = getattr(_numba_pairs if by_pairs else _numba_rows, name)
-        gammas = (gamma,) if name == "values" else ()
+        depth = (2 if arrays[-1] is None else 4) * lanes
 
         def work(first: int, last: int) -> None:
-            function(*arrays, ends, n, m, *gammas, scale, first, last, answer, odd)
+            if name == "values":
+                function(*arrays, ends, n, m, gamma, scale, first, last, answer, odd)
+            else:
+                weights = _scratch((m + lanes) * depth, answer.dtype)
+                function(*arrays, ends, n, m, scale, weights, first, last, answer, odd)
 
         _share(work, -(-size // lanes) if by_pairs else size, size * n * m)
     if odd.any():
         getattr(_numba_exact, name)(*arrays, ends, odd, n, m, gamma, scale.limit, answer)
+
+
+def _scratch(least: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return room for at least so many probabilities, as far as possible the same every time.
+
+    The first touch of fresh memory takes longer than the computation.
+    """
+    room = CACHED // dtype.itemsize
+    if least > room:
+        return np.empty(least, dtype)
+    kept: dict[str, NDArray[Any]] = _KEPT.__dict__
+    if dtype.char not in kept:
+        kept[dtype.char] = np.empty(room, dtype)
+    return kept[dtype.char]
 
 
 def _lanes_are_pairs(size: int, n: int, m: int, lanes: int) -> bool:

@@ -36,7 +36,6 @@ from vlalign_lib.temporal._numba_lanes import (
 )
 
 CHUNK = 256  # cells that are transposed at a time, at least
-CACHED = 4 << 20  # bytes of probabilities that stay in a cache
 
 
 @part
@@ -242,22 +241,21 @@ def values(costs, lengths, n, m, gamma, scale, first, last, answer, odd):
 
 
 @compiled
-def alignments(costs, directions, lengths, n, m, scale, first, last, answer, odd):
+def alignments(costs, directions, lengths, n, m, scale, weights, first, last, answer, odd):
     """Write E of the pairs of some blocks, or where there are directions, its derivative.
 
-    Some rows at a time, so that their probabilities stay in the cache.
+    As many rows at a time as ``weights`` has room for the probabilities of.
     """
     w = width(costs)
     extra = 0 if directions is None else 1
     depth = (2 + 2 * extra) * w
-    height = min(n, max(1, CACHED // (depth * costs.itemsize * m)))
+    height = min(n, len(weights) // (depth * m))
     bases, ends = np.empty(w, np.int64), np.empty(2 * w, np.int64)
     borders = np.empty(((n - 1) // height + 1, (m + 1) * (2 + extra) * w), costs.dtype)
     flows = np.empty(m * (1 + extra) * w, costs.dtype)
     cells = np.empty((CHUNK + m) * w, costs.dtype)
     turned = np.empty((CHUNK + m) * w * extra, costs.dtype)
     final = np.empty(3 * w, costs.dtype)
-    weights = np.empty(height * m * depth, costs.dtype)
     for block in range(first, last):
         rows, columns = choose(block, lengths, n * m, w, bases, ends)
         open_border(borders[0], directions)

@@ -246,8 +246,11 @@ def values(costs, lengths, n, m, gamma, scale, first, last, answer, odd):
 
 
 @compiled
-def alignments(costs, directions, lengths, n, m, scale, first, last, answer, odd):
-    """Write E of some pairs, or where there are directions, its derivative."""
+def alignments(costs, directions, lengths, n, m, scale, weights, first, last, answer, odd):
+    """Write E of some pairs, or where there are directions, its derivative.
+
+    ``weights`` has room for the probabilities of a strip.
+    """
     w = width(costs)
     extra = 0 if directions is None else 1
     bases = np.empty(w, np.int64)
@@ -256,7 +259,6 @@ def alignments(costs, directions, lengths, n, m, scale, first, last, answer, odd
     cells = np.empty(tile(costs) * w, costs.dtype)
     turned = np.empty(tile(costs) * w * extra, costs.dtype)
     final = np.empty(3 * w, costs.dtype)
-    weights = np.empty((m + w) * (2 + 2 * extra) * w, costs.dtype)
     for pair in range(first, last):
         rows, columns = lengths[pair]
         base = pair * n * m
