@@ -74,14 +74,16 @@ def die():
     time.sleep(60)
 
 
-def train(folder, out, die_at=None, die_in_call=None, slow=0.0, balanced=False, **settings):
+def train(
+    folder, out, die_at=None, die_in_call=None, slow=0.0, balanced=False, times=1, **settings
+):
     """Train, and be killed at a step, or in the k-th of the calls that write checkpoints."""
 
     def loss(model, x, y, labels, context):
         if context.training and context.step == die_at:
             die()
         time.sleep(slow)
-        return noisy_loss(model, x, y, labels, context)
+        return times * noisy_loss(model, x, y, labels, context)
 
     if die_in_call is not None:
         kill_in_call(die_in_call)
@@ -109,7 +111,7 @@ def train(folder, out, die_at=None, die_in_call=None, slow=0.0, balanced=False, 
             "best_epoch": history.best_epoch,
             "stopped_early": history.stopped_early,
         },
-        out,
+        f"{out}.{os.environ['RANK']}" if "RANK" in os.environ else out,
     )
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from vlalign_lib.training import FitConfig, World, average_gradients, world
-from vlalign_lib.training.distributed import copy_from_first, gather_objects
+from vlalign_lib.training._device import as_device
+from vlalign_lib.training.distributed import copy_from_first, gather_objects, own_gpu
 
 
 def load(path):
@@ -149,3 +150,15 @@ def test_a_world_without_an_address_is_refused(monkeypatch):
 def test_a_timeout_is_a_number_of_seconds():
     with pytest.raises(ValueError, match="timeout: expected a number above 0"):
         FitConfig(timeout=0)
+
+
+def test_each_process_has_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for variable, value in (("WORLD_SIZE", "3"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(variable, value)
+    assert own_gpu() == 1
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    for name in ("auto", "cuda"):
+        with pytest.raises(ValueError, match=r"process 2 .* has no GPU of its own: there are 2"):
+            as_device(name)

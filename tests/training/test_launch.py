@@ -57,5 +57,5 @@ def test_modules_are_run_by_name_and_stopped_when_the_time_is_up(tmp_path):
 
 
 def test_the_number_of_processes_is_checked():
-    with pytest.raises(ValueError, match="processes: expected at least 1"):
+    with pytest.raises(ValueError, match="processes: expected a whole number of at least 1, got 0"):
         launch(sys.executable, processes=0)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from vlalign_lib.training.distributed import own_gpu
+
 
 def as_device(name: str) -> torch.device:
     """Return the device that a configuration names; "auto" is a GPU where there is one.
@@ -19,6 +21,8 @@ def as_device(name: str) -> torch.device:
         raise ValueError(f'device: expected a name such as "cpu" or "auto", got {name!r}')
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        name = f"cuda:{own_gpu()}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

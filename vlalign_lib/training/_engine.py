@@ -86,7 +86,7 @@ class Engine:
         """Return the mean loss over held-out items, batch by batch in their own order."""
         n = count(columns)
         summed = 0.0
-        with torch.no_grad(), _alone(self.world), memory_advice(min(n, batch_size), "validation"):
+        with torch.no_grad(), apart(self.world), memory_advice(min(n, batch_size), "validation"):
             for start in range(0, n, batch_size):
                 rows = slice(start, min(start + batch_size, n))
                 loss = self._loss(rows_of(columns, rows, self.device), context)
@@ -113,7 +113,7 @@ class Engine:
             raise diverged("gradient's norm", norm, context.step, context.epoch, self.rate)
 
 
-def _alone(world: World) -> AbstractContextManager[None]:
+def apart(world: World) -> AbstractContextManager[None]:
     """Keep losses from gathering rows: in validation every process has all of them."""
     if world.size == 1:
         return nullcontext()

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib._cost import CostMeter
 from vlalign_lib._progress import progress_bar
 from vlalign_lib.training._data import Columns
-from vlalign_lib.training._engine import Engine
+from vlalign_lib.training._engine import Engine, apart
+from vlalign_lib.training._identity import check_identity, identity_hash
 from vlalign_lib.training._log import RunLog
 from vlalign_lib.training._randomness import Randomness
-from vlalign_lib.training.checkpoint import CheckpointFolder, check_identity, identity_hash
+from vlalign_lib.training._spent import Purse, Spent
+from vlalign_lib.training.checkpoint import CheckpointFolder
 from vlalign_lib.training.config import FitConfig
 from vlalign_lib.training.context import FitContext
 from vlalign_lib.training.distributed import gather_objects, object_from_first
@@ -37,19 +38,8 @@ class Standing:
     train_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int = 0  # 0 where nothing was validated yet
-    since_best: int = 0
     ended: bool = False
     stopped_early: bool = False
-
-
-@dataclass
-class Spent:
-    """What a run has cost, up to now or up to a checkpoint; energy over all processes."""
-
-    seconds: float = 0.0
-    joules: float = 0.0
-    peak_mb: float | None = None
-    peak_gpu_mb: float | None = None
 
 
 class Run:
@@ -61,10 +51,7 @@ class Run:
         self.config, self.engine, self.sampler, self.streams = config, engine, sampler, streams
         self.at = Standing()
         self.best: dict[str, Tensor] | None = None
-        self._before = self._saved = Spent()
-        self._meter = CostMeter(gpu=engine.device.type == "cuda")
-        if engine.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(engine.device)
+        self._purse, self._saved = Purse(engine.device), Spent()
         self._folder: CheckpointFolder | None = None
         self._identity: dict[str, Any] = {}
         self._best_file: str | None = None
@@ -74,12 +61,9 @@ class Run:
         """Go on from the checkpoint in a folder, or start anew there."""
         first = self.engine.world.first
         self._folder, self._identity = folder, identity
-        found = None
-        if first and self.config.resume:
-            found = folder.load()
-        elif first:
-            folder.clear()
-        state = object_from_first(found)
+        state = object_from_first(_found(folder, self.config.resume) if first else None)
+        if isinstance(state, ValueError):
+            raise state
         if state is not None:
             check_identity(state["identity"], identity, folder.path)
             self._restore(state)
@@ -108,9 +92,8 @@ class Run:
                     bar.update(1)
                     if self._due(config.log_every):
                         self._write(loss=at.summed / at.seen)
-                    if self._due(config.checkpoint_every) and self.sampler.given < len(
-                        self.sampler
-                    ):
+                    last = self.sampler.given == len(self.sampler)
+                    if not last and self._due(config.checkpoint_every):
                         self._save()
                 at.train_loss.append(at.summed / at.seen)
                 losses = {"loss": at.train_loss[-1]}
@@ -126,7 +109,7 @@ class Run:
         self.engine.model.eval()
         at = self.at
         # With a folder what the last checkpoint tells, so that it is the same when read back.
-        spent = self._spent() if self._folder is None else self._saved
+        spent = self._purse.spent() if self._folder is None else self._saved
         return History(
             tuple(at.train_loss),
             tuple(at.validation_loss),
@@ -156,7 +139,7 @@ class Run:
         at, model = self.at, self.engine.model
         model.eval()
         if monitor is not None:
-            with torch.no_grad():
+            with torch.no_grad(), apart(self.engine.world):
                 value = float(monitor(model))
         else:
             assert held_out is not None
@@ -187,7 +170,7 @@ class Run:
 
     def _write(self, **values: float) -> None:
         if self._log is not None:
-            rate, spent = self.engine.rate, round(self._seconds(), 3)
+            rate, spent = self.engine.rate, round(self._purse.seconds, 3)
             self._log.write(
                 {"step": self.at.step, **values, "learning_rate": rate, "seconds": spent}
             )
@@ -196,7 +179,7 @@ class Run:
         """Write a checkpoint; all processes take part, rank 0 writes."""
         if self._folder is None:
             return
-        streams, self._saved = gather_objects(self.streams.state_dict()), self._spent()
+        streams, self._saved = gather_objects(self.streams.state_dict()), self._purse.spent()
         if self._log is None:  # another rank's work
             return
         engine, at = self.engine, self.at
@@ -229,21 +212,18 @@ class Run:
         self.streams.load_state_dict(state["randomness"][engine.world.rank])
         self.at = Standing(**state["standing"])
         self.best, self._best_file = state["best_weights"], state["best"]
-        self._before = self._saved = Spent(**state["spent"])
+        self._purse.before = self._saved = Spent(**state["spent"])
 
-    def _seconds(self) -> float:
-        return self._before.seconds + self._meter.read().wall_s
 
-    def _spent(self) -> Spent:
-        cost, before, device = self._meter.read(), self._before, self.engine.device
-        on_gpu = device.type == "cuda"
-        gpu = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None
-        return Spent(
-            before.seconds + cost.wall_s,
-            before.joules + sum(gather_objects(cost.joules)),
-            max(filter(None, (before.peak_mb, cost.peak_mb)), default=None),
-            max(filter(None, (before.peak_gpu_mb, gpu)), default=None),
-        )
+def _found(folder: CheckpointFolder, resume: bool) -> dict[str, Any] | ValueError | None:
+    """Return the checkpoint in a folder, or the error, which is for all processes to raise."""
+    if not resume:
+        folder.clear()
+        return None
+    try:
+        return folder.load()
+    except ValueError as error:
+        return error
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import pickle
 from pathlib import Path
@@ -14,7 +12,6 @@ from torch import Tensor
 
 from vlalign_lib._files import remove_leftovers, replacing
 from vlalign_lib._validate import is_one_of
-from vlalign_lib.training._data import Columns
 
 FORMAT = 1
 
@@ -104,39 +101,6 @@ def load_weights(folder: str | os.PathLike[str], which: str = "best") -> dict[st
         state = _read(found.path / state["best"])
     weights: dict[str, Tensor] = state["model"]
     return weights
-
-
-def identity_hash(identity: dict[str, Any]) -> str:
-    """Return a digest of what a run is."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def check_identity(there: dict[str, Any], here: dict[str, Any], folder: Path) -> None:
-    """Raise a ValueError that names what differs, unless a checkpoint is of this very run."""
-    changed = [
-        f"{name} was {there.get(name, 'not set')!r} and is {here.get(name, 'not set')!r}"
-        for name in dict.fromkeys((*there, *here))
-        if there.get(name) != here.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"{folder}: holds a checkpoint of another run: {'; '.join(changed)}. Going on would "
-            "give numbers of neither; use the former settings, another folder, or resume=False, "
-            "which starts anew and overwrites it"
-        )
-
-
-def fingerprint(columns: Columns) -> list[str]:
-    """Return type, shape and a digest of the content of each column."""
-    found = []
-    for column in columns:
-        if column is None:
-            found.append("None")
-            continue
-        content: Any = column.cpu().contiguous().flatten().view(torch.uint8).numpy()
-        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-        found.append(f"{str(column.dtype)[6:]} {tuple(column.shape)} {digest}")
-    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

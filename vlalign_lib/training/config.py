@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlalign_lib._validate import as_seed, is_one_of
+from vlalign_lib.training._checks import check_whole, is_real
 
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("auto", "float32", "bf16", "fp16")
@@ -44,8 +45,8 @@ class FitConfig:
             None leaves it.
         precision: ``"float32"``; ``"bf16"`` or ``"fp16"`` for the modules' arithmetic in training
             (losses and validation stay in float32, and fp16 scales the loss); ``"auto"`` is bf16
-            on a GPU that has it and float32 elsewhere.
-        folder: where checkpoints and the log go; None keeps everything in memory.
+            on a GPU that has it and float32 elsewhere, which pays with large encoders.
+        folder: where checkpoints and the log of this one run go; None keeps all in memory.
         resume: whether to continue what ``folder`` holds; False starts anew.
         checkpoint_every: steps between checkpoints, besides those at the end of every epoch;
             None leaves it at those.
@@ -77,7 +78,7 @@ class FitConfig:
     warmup: int = 0
     warmup_start: float = 0.0
     max_grad_norm: float | None = None
-    precision: str = "auto"
+    precision: str = "float32"
     folder: str | os.PathLike[str] | None = None
     resume: bool = True
     checkpoint_every: int | None = None
@@ -89,19 +90,19 @@ class FitConfig:
         optional = ("batch_size", "patience", "checkpoint_every", "log_every")
         for name in ("epochs", *optional):
             if name == "epochs" or getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), 1)
-        _check_whole("warmup", self.warmup, 0)
+                check_whole(name, getattr(self, name), 1)
+        check_whole("warmup", self.warmup, 0)
         for name in ("learning_rate", "timeout", "max_grad_norm"):
             value = getattr(self, name)
             if name == "max_grad_norm" and value is None:
                 continue
-            if not (_is_real(value) and value > 0):
+            if not (is_real(value) and value > 0):
                 raise ValueError(f"{name}: expected a number above 0, got {value!r}")
-        if not (_is_real(self.weight_decay) and self.weight_decay >= 0):
+        if not (is_real(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(
                 f"weight_decay: expected a number of at least 0, got {self.weight_decay!r}"
             )
-        if not (_is_real(self.warmup_start) and 0 <= self.warmup_start <= 1):
+        if not (is_real(self.warmup_start) and 0 <= self.warmup_start <= 1):
             raise ValueError(
                 f"warmup_start: expected a share of the learning rate between 0 and 1, "
                 f"got {self.warmup_start!r}"
@@ -127,13 +128,3 @@ class FitConfig:
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _FREE}
         return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-
-
-def _is_real(value: Any) -> bool:
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return real and bool(np.isfinite(value))
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")

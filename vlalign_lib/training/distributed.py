@@ -78,7 +78,8 @@ def world(*, device: str = "auto", timeout: float = 600.0) -> World:
         The world.
 
     Raises:
-        ValueError: ``WORLD_SIZE`` is set and what else is needed is not.
+        ValueError: ``WORLD_SIZE`` is set and what else is needed is not, or there are more
+            processes on this machine than GPUs.
 
     Chapter:
         17, where a contrastive loss is spread over GPUs.
@@ -99,7 +100,7 @@ def world(*, device: str = "auto", timeout: float = 600.0) -> World:
                 "start the processes with torchrun, which sets all of them, or unset WORLD_SIZE"
             )
         if torch.cuda.is_available() and not device.startswith("cpu"):
-            torch.cuda.set_device(_local_rank())
+            torch.cuda.set_device(own_gpu())
         # Without a named backend, tensors on the CPU travel by Gloo and those on GPUs by NCCL.
         dist.init_process_group(timeout=timedelta(seconds=timeout))
         atexit.register(_leave)
@@ -196,6 +197,21 @@ def object_from_first(thing: Any) -> Any:
     box = [thing]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def own_gpu() -> int:
+    """Return the number of this process's GPU.
+
+    Raises:
+        ValueError: there is none left for it.
+    """
+    if _local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"process {_local_rank()} of this machine, counted from 0, has no GPU of its own: "
+            f"there are {torch.cuda.device_count()}; start at most as many processes, or use "
+            'device="cpu"'
+        )
+    return _local_rank()
 
 
 def _local_rank() -> int:

@@ -20,8 +20,8 @@ class History:
         peak_memory_mb: largest resident memory of the process in MiB, None where it cannot be
             read.
         peak_gpu_mb: largest memory of tensors on the GPU in MiB, None without one.
-        energy_joules: an estimate, no meter: 10 W for each second of CPU time and 250 W for each
-            second of wall-clock time with a GPU, over all processes.
+        energy_joules: over all processes; an estimate from CPU time and from wall-clock time on a
+            GPU, as the ledger's, no meter.
         processes: how many trained together.
 
     Chapter:

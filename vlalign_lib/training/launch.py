@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping
 
-from vlalign_lib._validate import as_seed
+from vlalign_lib.training._checks import check_whole
 
 
 def launch(
@@ -43,8 +43,7 @@ def launch(
         Linux-6.1-x86_64-with-glibc2.36
         Linux-6.1-x86_64-with-glibc2.36
     """
-    if as_seed(processes, "processes") < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes!r}")
+    check_whole("processes", processes)
     threads = max(1, (os.cpu_count() or 1) // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes)]

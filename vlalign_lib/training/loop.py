@@ -12,10 +12,11 @@ from torch import nn
 from vlalign_lib.training._data import Columns, as_columns, count, place
 from vlalign_lib.training._device import as_device, deterministic
 from vlalign_lib.training._engine import Engine, LossFn, ScheduleFn
+from vlalign_lib.training._identity import identity_of
 from vlalign_lib.training._precision import mixed_dtype
 from vlalign_lib.training._randomness import randomness
 from vlalign_lib.training._run import MonitorFn, Run
-from vlalign_lib.training.checkpoint import CheckpointFolder, fingerprint
+from vlalign_lib.training.checkpoint import CheckpointFolder
 from vlalign_lib.training.config import FitConfig
 from vlalign_lib.training.context import takes_context
 from vlalign_lib.training.distributed import check_alike, copy_from_first, world
@@ -123,8 +124,6 @@ def fit(
     config = config or FitConfig()
     device = as_device(config.device)
     processes = world(device=device.type, timeout=config.timeout)
-    if device.type == "cuda" and device.index is None and processes.size > 1:
-        device = torch.device("cuda", processes.local_rank)
     wide = any(weight.dtype == torch.float64 for weight in model.parameters())
     precision = torch.float64 if wide else torch.float32
     train = as_columns(data, "data", precision)
@@ -166,7 +165,9 @@ def fit(
         run = Run(config, engine, sampler, streams)
         try:
             if config.folder is not None:
-                identity = _identity(config, engine, sampler, optimiser, schedule, train, held_out)
+                identity = identity_of(
+                    config, engine, sampler, optimiser, schedule, train, held_out
+                )
                 run.open(CheckpointFolder(config.folder), identity)
             run.train(place(train, device), held_out and place(held_out, device), monitor)
         finally:
@@ -225,31 +226,3 @@ def _optimiser(
 def _schedule(config: FitConfig) -> ScheduleFn:
     curve = warmup_cosine if config.schedule == "cosine" else warmup_constant
     return partial(curve, warmup=config.warmup, start=config.warmup_start)
-
-
-def _identity(
-    config: FitConfig,
-    engine: Engine,
-    sampler: Sampler,
-    optimiser: Any,
-    schedule: Any,
-    train: Columns,
-    held_out: Columns | None,
-) -> dict[str, Any]:
-    """Return what a run is, in plain values: a checkpoint of another one is refused."""
-    model = engine.model
-    return {
-        **config.settings(),
-        "precision": str(engine.narrow or torch.float32)[6:],  # "auto" depends on the device
-        "world_size": engine.world.size,
-        "model": f"{type(model).__name__} of {sum(w.numel() for w in model.parameters())} weights",
-        "optimiser": type(engine.optimiser).__name__ if optimiser is None else _name(optimiser),
-        "sampler": f"{type(sampler).__name__} of {len(sampler)} batches of {sampler.sizes}",
-        "scheduler": None if schedule is None else _name(schedule),
-        "data": fingerprint(train),
-        "validation data": None if held_out is None else fingerprint(held_out),
-    }
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", type(function).__qualname__))

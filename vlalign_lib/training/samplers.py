@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib._validate import as_array, as_labels, as_seed
+from vlalign_lib._validate import as_seed
+from vlalign_lib.training._checks import check_whole
 
 
 class Sampler(ABC):
@@ -112,7 +112,7 @@ class PairedSampler(Sampler):
     ) -> None:
         super().__init__(seed=seed)
         for name, value in (("n", n), ("batch_size", n if batch_size is None else batch_size)):
-            _check_count(name, value)
+            check_whole(name, value)
         size = n if batch_size is None else int(batch_size)
         if size > n:
             raise ValueError(
@@ -134,95 +134,3 @@ class PairedSampler(Sampler):
         """The full size, and that of the last batch where it is smaller and kept."""
         rest = self.n % self.batch_size
         return (self.batch_size,) if self.drop_last or not rest else (self.batch_size, rest)
-
-
-class ClassBalancedSampler(Sampler):
-    """P classes and K items of each a batch, so that every item meets others of its class.
-
-    Classes take turns in a shuffled order until all have had one, and so do the items of a class;
-    none is twice in a batch unless its class has fewer than K. Frequent classes are seen less
-    often than their share, rare ones more often.
-
-    Args:
-        labels: (n,) class of each item. Items with a negative label belong to no class and are
-            never drawn.
-        classes: P, classes a batch.
-        items: K, items of each class in a batch.
-        batches: batches an epoch; None takes as many as the items would fill, at least one.
-        seed: of the order.
-
-    Raises:
-        ValueError: labels that are no classes, fewer than P classes, or a count below 1.
-
-    Chapter:
-        07, where the batch decides what a triplet loss sees.
-
-    Example:
-        >>> labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
-        >>> [sorted(labels[rows].tolist()) for rows in ClassBalancedSampler(labels, 3, 2)]
-        [[0, 0, 1, 1, 2, 2]]
-    """
-
-    def __init__(
-        self,
-        labels: Any,
-        classes: int = 8,
-        items: int = 8,
-        *,
-        batches: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(seed=seed)
-        for name, value in (("classes", classes), ("items", items), ("batches", batches)):
-            if name != "batches" or value is not None:
-                _check_count(name, value)
-        known = as_labels(labels, 0 if labels is None else as_array(labels, "labels").size)
-        self._rows = [
-            torch.from_numpy(np.flatnonzero(known == c)) for c in np.unique(known[known >= 0])
-        ]
-        if len(self._rows) < classes:
-            raise ValueError(
-                f"classes: {classes} a batch, but the labels hold {len(self._rows)}; use fewer"
-            )
-        self.classes, self.items = int(classes), int(items)
-        filled = sum(len(rows) for rows in self._rows) // (self.classes * self.items)
-        self.batches = max(1, filled) if batches is None else int(batches)
-
-    def epoch(self, generator: torch.Generator) -> list[Tensor]:
-        """Return the batches of one epoch."""
-        turns = _Turns(torch.arange(len(self._rows)), generator)
-        queues = [_Turns(rows, generator) for rows in self._rows]
-        return [
-            torch.cat([queues[c].take(self.items) for c in turns.take(self.classes).tolist()])
-            for _ in range(self.batches)
-        ]
-
-    def __len__(self) -> int:
-        return self.batches
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """P · K, the one size that there is."""
-        return (self.classes * self.items,)
-
-
-class _Turns:
-    """A shuffled queue that refills itself, and gives nothing twice in one ``take`` if it can."""
-
-    def __init__(self, values: Tensor, generator: torch.Generator) -> None:
-        self._values, self._generator = values, generator
-        self._left = values[:0]
-
-    def take(self, count: int) -> Tensor:
-        """Return the next ``count`` values."""
-        while len(self._left) < count:
-            fresh = self._values[torch.randperm(len(self._values), generator=self._generator)]
-            waiting = torch.isin(fresh, self._left)
-            self._left = torch.cat([self._left, fresh[~waiting], fresh[waiting]])
-        taken, self._left = self._left[:count], self._left[count:]
-        return taken
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
