@@ -46,7 +46,8 @@ from torch import Tensor
 
 State = tuple[Tensor, ...]
 
-LANES = 32
+WARP = 32  # threads; a program has as many pairs as fill it
+LANES = 32  # of a tile
 WIDTH = 128  # columns of a tile where there are few pairs
 MANY = 1024  # pairs that keep a card busy without cutting matrices into blocks
 SHORT = 256  # steps up to which a program looks at the costs of its pairs itself
@@ -210,13 +211,18 @@ class Plan:
         by_columns = self.pairs * self.blocks * self.lanes if self.blocks > 1 else 1
         return like.new_empty(by_rows, dtype=dtype), like.new_empty(by_columns, dtype=dtype)
 
+    @property
+    def shared(self) -> int:
+        """Return how many pairs have a program together."""
+        return max(1, WARP // self.height)
+
     def launches(self, *, backwards: bool = False) -> Iterator[tuple[int, tuple[int, int]]]:
         """Yield each anti-diagonal of tiles and its grid: programs for the pairs, tiles."""
         diagonals = range(self.strips + self.blocks - 1)
         for diagonal in reversed(diagonals) if backwards else diagonals:
             first = max(0, diagonal - self.blocks + 1)
             tiles = min(self.strips - 1, diagonal) - first + 1
-            yield diagonal, (triton.cdiv(self.pairs, LANES // self.height), tiles)
+            yield diagonal, (triton.cdiv(self.pairs, self.shared), tiles)
 
     def sizes(self, diagonal: int) -> tuple[int, ...]:
         """Return the arguments ``SIZES`` of a kernel."""
@@ -228,7 +234,7 @@ class Plan:
     def constants(self, lengths: Tensor | None) -> dict[str, Any]:
         """Return the arguments that are compiled into a kernel."""
         return {
-            "PAIRS": LANES // self.height,
+            "PAIRS": self.shared,
             "HEIGHT": self.height,
             "STRIPS": self.strips > 1,
             "BLOCKS": self.blocks > 1,
