@@ -14,6 +14,11 @@ from vlalign_lib.losses import InfoNCELoss, _scores, info_nce_loss
 NAME = "losses.info_nce_loss"
 
 
+@pytest.fixture(params=[0, _scores.SMALL], ids=["blocks", "at once"])
+def both_ways(request, monkeypatch):
+    monkeypatch.setattr(_scores, "SMALL", request.param)
+
+
 def paired(rows=9, width=4, seed=0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, width))
@@ -52,6 +57,7 @@ def by_loops(x, y, temperature, symmetric, cosine, smoothing):
     return losses
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -76,6 +82,7 @@ def test_value_and_gradient_beside_cross_entropy(
     agrees, monkeypatch, symmetric, smoothing, block, keep
 ):
     monkeypatch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
+    monkeypatch.setattr(_scores, "SMALL", 0)
     monkeypatch.setattr(_scores, "KEEP", keep)
     x, y = paired(rows=14)
     t = torch.tensor(0.2, dtype=torch.float64)
@@ -100,6 +107,7 @@ def test_value_and_gradient_beside_cross_entropy(
         )  # fmt: skip
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("batch", [1, 2, 57])
 def test_one_point_costs_the_logarithm_of_the_batch(agrees, batch):
     x = torch.ones(batch, 3, dtype=torch.float64)
@@ -109,6 +117,7 @@ def test_one_point_costs_the_logarithm_of_the_batch(agrees, batch):
         agrees(NAME, loss, math.log(batch), kind="closed form", against=against, tolerance=1e-11)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_partners_on_axes_of_their_own(agrees):
     x = torch.eye(5, dtype=torch.float64)
     against = "axes: log(1 + (B − 1) exp(−1/τ))"
@@ -150,6 +159,7 @@ def test_blocks_beside_the_plain_formula(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
+        patch.setattr(_scores, "SMALL", 0)
         patch.setattr(_scores, "KEEP", 2**23 if keep else 0)
         ours = with_gradients(
             lambda *a: total(_scores.log_partitions(*a, columns=others)), u, v, scale
@@ -162,17 +172,20 @@ def test_blocks_beside_the_plain_formula(
 
 @pytest.mark.parametrize("options", [{}, {"symmetric": False}, {"label_smoothing": 0.1}])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_gradients(agrees, options, reduction):
+@pytest.mark.parametrize("small", [0, _scores.SMALL])
+def test_gradients(agrees, monkeypatch, small, options, reduction):
     t = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     inputs = (*(each.requires_grad_() for each in paired(rows=5, width=3)), t)
 
     def call(x, y, t):
         return info_nce_loss(x, y, temperature=t, reduction=reduction, **options)
 
+    monkeypatch.setattr(_scores, "SMALL", small)
     agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
     agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_second_derivative_with_some_inputs_fixed():
     x, y = paired(rows=5)
     x.requires_grad_()
@@ -184,6 +197,7 @@ def test_second_derivative_with_some_inputs_fixed():
     torch.testing.assert_close(ours, torch.autograd.grad(slope.square().sum(), x)[0])
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_backward_twice():
     x, y = paired()
     x.requires_grad_()
@@ -213,6 +227,7 @@ def test_beside_pytorch_metric_learning(agrees, peer):
         agrees(NAME, got, wanted, kind="peer", against="pytorch-metric-learning", tolerance=1e-12)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("temperature", [1.0, 0.07, 0.01])
 def test_float32(agrees, temperature):
     x, y = paired(rows=200, width=16)
@@ -245,6 +260,7 @@ def test_invariances():
         torch.testing.assert_close(same, wanted, rtol=1e-12, atol=0)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extremes_are_finite_and_right(dtype):
     x, y = paired(dtype=dtype)
@@ -260,6 +276,7 @@ def test_extremes_are_finite_and_right(dtype):
     assert float(info_nce_loss(x, x, similarity="dot", temperature=1.0)) == 0.0
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("view", [0, 1])
 def test_nan_comes_out_as_nan(view):
     views = paired()

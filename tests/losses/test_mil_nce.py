@@ -12,6 +12,11 @@ from vlalign_lib.losses import MILNCELoss, _scores, mil_nce_loss
 NAME = "losses.mil_nce_loss"
 
 
+@pytest.fixture(params=[0, _scores.SMALL], ids=["blocks", "at once"])
+def both_ways(request, monkeypatch):
+    monkeypatch.setattr(_scores, "SMALL", request.param)
+
+
 def clips(rows=6, candidates=3, width=4, seed=0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, width))
@@ -46,6 +51,7 @@ def released(x, y):
     return both.logsumexp(dim=1) - positive
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize("candidates", [1, 4])
 def test_beside_loops(agrees, as_released, candidates):
@@ -61,6 +67,7 @@ def test_beside_loops(agrees, as_released, candidates):
     agrees(NAME, loss, wanted, kind="loop", against="loops in plain Python", tolerance=1e-13)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_as_released_beside_the_concatenation(agrees):
     x, y = clips(rows=12)
     ours = with_gradients(lambda x, y: mil_nce_loss(x, y, as_released=True, reduction="none"), x, y)
@@ -71,6 +78,7 @@ def test_as_released_beside_the_concatenation(agrees):
         )  # fmt: skip
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_one_candidate_is_nce_with_both_directions_in_one_denominator(agrees):
     # One softmax over a clip's row and, without the diagonal, its column: 2B − 1 answers.
     x, y = clips(rows=10, candidates=1)
@@ -90,6 +98,7 @@ def test_one_candidate_is_nce_with_both_directions_in_one_denominator(agrees):
     assert torch.equal(mil_nce_loss(x, y), mil_nce_loss(x, y[:, 0]))
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(("batch", "candidates"), [(1, 1), (1, 5), (2, 3), (30, 4)])
 def test_closed_forms(agrees, batch, candidates):
     x = torch.zeros(batch, 3, dtype=torch.float64)
@@ -125,13 +134,15 @@ def test_one_fitting_caption_is_enough():
 
 @pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_gradients(agrees, as_released, reduction):
+@pytest.mark.parametrize("small", [0, _scores.SMALL])
+def test_gradients(agrees, monkeypatch, small, as_released, reduction):
     t = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     inputs = (*(each.requires_grad_() for each in clips(rows=4, candidates=2, width=3)), t)
 
     def call(x, y, t):
         return mil_nce_loss(x, y, temperature=t, as_released=as_released, reduction=reduction)
 
+    monkeypatch.setattr(_scores, "SMALL", small)
     agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
     agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
 
@@ -148,11 +159,13 @@ def test_blocks_change_nothing(monkeypatch, as_released, keep):
 
     whole = ours()
     monkeypatch.setattr(_scores, "BLOCK", {"cpu": 70, "cuda": 1})
+    monkeypatch.setattr(_scores, "SMALL", 0)
     monkeypatch.setattr(_scores, "KEEP", keep)
     for got, wanted in zip(ours(), whole, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_float32(agrees):
     x, y = clips(rows=100, width=16)
 
@@ -181,6 +194,7 @@ def test_invariances():
         torch.testing.assert_close(same, wanted, rtol=1e-13, atol=0)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("as_released", [False, True])
 def test_extremes_are_finite_and_right(dtype, as_released):
@@ -196,6 +210,7 @@ def test_extremes_are_finite_and_right(dtype, as_released):
     assert float(wrong) == pytest.approx(1e4 + math.log(2), rel=1e-7)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("view", [0, 1])
 def test_nan_comes_out_as_nan(view):
     views = clips()

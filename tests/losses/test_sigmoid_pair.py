@@ -13,6 +13,11 @@ from vlalign_lib.losses import SigmoidPairLoss, _scores, sigmoid_pair_loss
 NAME = "losses.sigmoid_pair_loss"
 
 
+@pytest.fixture(params=[0, _scores.SMALL], ids=["blocks", "at once"])
+def both_ways(request, monkeypatch):
+    monkeypatch.setattr(_scores, "SMALL", request.param)
+
+
 def paired(rows=9, width=4, seed=0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((rows, width))
@@ -45,6 +50,7 @@ def by_loops(x, y, scale, bias, cosine):
     return sums
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 def test_beside_loops(agrees, similarity):
     x, y = paired()
@@ -56,6 +62,7 @@ def test_beside_loops(agrees, similarity):
         agrees(NAME, loss, sums, kind="loop", against=against, tolerance=1e-13)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_beside_binary_cross_entropy(agrees):
     x, y = paired(rows=30)
 
@@ -79,6 +86,7 @@ def test_beside_binary_cross_entropy(agrees):
         )  # fmt: skip
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("batch", [1, 2, 30])
 def test_closed_forms(agrees, batch):
     x = torch.zeros(batch, 3, dtype=torch.float64)
@@ -110,6 +118,7 @@ def test_blocks_beside_the_plain_formula(rows, block, keep, scale, bias, seed):
     inputs = (u, v, number(scale), number(bias))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
+        patch.setattr(_scores, "SMALL", 0)
         patch.setattr(_scores, "KEEP", 2**23 if keep else 0)
         ours = with_gradients(lambda *a: weights * _scores.sigmoid_sums(*a), *inputs)
     plain = with_gradients(lambda *a: weights * _scores.plain_sigmoid_sums(*a), *inputs)
@@ -119,17 +128,20 @@ def test_blocks_beside_the_plain_formula(rows, block, keep, scale, bias, seed):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_gradients(agrees, reduction):
+@pytest.mark.parametrize("small", [0, _scores.SMALL])
+def test_gradients(agrees, monkeypatch, small, reduction):
     inputs = (*paired(rows=5, width=3), number(4.0), number(-2.0))
     inputs = tuple(each.requires_grad_() for each in inputs)
 
     def call(x, y, scale, bias):
         return sigmoid_pair_loss(x, y, scale=scale, bias=bias, reduction=reduction)
 
+    monkeypatch.setattr(_scores, "SMALL", small)
     agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
     agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_float32(agrees):
     x, y = paired(rows=200, width=16)
 
@@ -158,6 +170,7 @@ def test_invariances():
         torch.testing.assert_close(same, wanted, rtol=1e-12, atol=0)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extremes_are_finite_and_right(dtype):
     x, y = paired(dtype=dtype)
@@ -174,6 +187,7 @@ def test_extremes_are_finite_and_right(dtype):
     assert float(sigmoid_pair_loss(x, -x, bias=-1e3, **options)) == 11e3
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("view", [0, 1])
 def test_nan_comes_out_as_nan(view):
     views = paired()

@@ -134,7 +134,7 @@ def _go_over(
     u: Tensor, v: Tensor, rule: Rule, weights: Tensor | None
 ) -> tuple[Mined, Tensor, Tensor]:
     """Mine block by block; with ``weights`` (B,) of the anchors, gather the gradient as well."""
-    u, v = u.detach(), v.detach()
+    u, v = u.detach().contiguous(), v.detach().contiguous()
     mined = Mined(
         torch.zeros_like(u[:, 0]),
         torch.zeros_like(rule.labels),

@@ -2,8 +2,8 @@
 
 The scores of B rows with m others are B·m numbers, of which autograd would keep several copies.
 Here a block of rows is scored, used and dropped. Up to ``KEEP`` scores are kept for backward,
-which saves it a product; above that it scores the blocks again. Second derivatives go through
-the plain formulas, which keep everything.
+which saves it a product; above that it scores the blocks again. Small batches and second
+derivatives go through the plain formulas, which keep everything.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from vlalign_lib.losses._cosine import unit_rows
 
 BLOCK = {"cpu": 2**19, "cuda": 2**25}  # scores of a block: what a cache holds; enough for a GPU
 KEEP = 2**23  # scores
+SMALL = 2**18  # scores, below which the plain formula is quicker
 Similarity = Literal["cosine", "dot"]
 SIMILARITIES = ("cosine", "dot")
 
@@ -31,15 +32,14 @@ def row_blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]
         yield slice(first, min(first + size, rows))
 
 
-def as_scalar(value: float | Tensor, name: str, like: Tensor, *, above: float | None) -> Tensor:
+def as_scalar(value: float | Tensor, name: str, like: Tensor, *, above: float | None) -> Any:
     """Return a number, or a tensor of one number with its gradient, in the manner of ``like``.
 
     A number is looked at; a tensor is not, which may lie on a device that would have to be
     waited for.
     """
     if not isinstance(value, Tensor):
-        number = as_number(value, name, above=above)
-        return torch.tensor(number, dtype=like.dtype, device=like.device)
+        return as_number(value, name, above=above)
     if value.numel() != 1:
         raise ValueError(f"{name}: expected one number, got a tensor {tuple(value.shape)}")
     return value.reshape(()).to(like)
@@ -54,7 +54,7 @@ Columns = Literal["all", "others", "none"]
 
 
 def log_partitions(
-    u: Tensor, v: Tensor, scale: Tensor, *, columns: Columns = "all"
+    u: Tensor, v: Tensor, scale: float | Tensor, *, columns: Columns = "all"
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Return the logarithms of the sums of exp(z) over rows, columns and each row's own part.
 
@@ -64,43 +64,53 @@ def log_partitions(
     Args:
         u: (B, k) rows.
         v: (m, k) columns, m a multiple of B.
-        scale: c, a tensor without axes.
+        scale: c, a number or a tensor without axes.
         columns: over which rows to sum each column: ``"all"``; ``"others"`` without the one that
             owns it (B > 1); ``"none"`` where the sums are not needed (they are 0 then).
 
     Returns:
         Over rows (B,), over columns (m,), over each row's own columns (B,).
     """
+    if len(u) * len(v) <= SMALL:
+        return plain_log_partitions(u, v, scale, columns)
+    scale = torch.as_tensor(scale, dtype=u.dtype, device=u.device)
     over_rows, over_columns, own = _LogPartitions.apply(u, v, scale, columns)
     return over_rows, over_columns, own
 
 
 def plain_log_partitions(
-    u: Tensor, v: Tensor, scale: Tensor, columns: Columns
+    u: Tensor, v: Tensor, scale: float | Tensor, columns: Columns
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same from all scores at once and by autograd."""
-    z = scale * (u @ v.T)
-    each = torch.arange(len(v), device=v.device) // (len(v) // len(u))
-    mine = each == torch.arange(len(u), device=u.device)[:, None]
-    over_columns = u.new_zeros(len(v))
-    if columns != "none":
-        counted = z.masked_fill(mine, -torch.inf) if columns == "others" else z
-        over_columns = counted.logsumexp(dim=0)
-    own = z.masked_fill(~mine, -torch.inf).logsumexp(dim=1)
-    return z.logsumexp(dim=1), over_columns, own
+    z = (scale * u) @ v.T
+    none = u.new_zeros(len(v))
+    if len(u) == len(v) and columns != "others":
+        # A score less the logarithm of its share is the sum it has a share in. torch takes the
+        # shares in one pass and the sum in five; and the sum is then never less than its part.
+        own = z.diagonal()
+        over_columns = own - z.log_softmax(dim=0).diagonal() if columns == "all" else none
+        return own - z.log_softmax(dim=1).diagonal(), over_columns, own
+    owner = torch.arange(len(v), device=v.device) // (len(v) // len(u))
+    mine = owner == torch.arange(len(u), device=u.device)[:, None]
+    counted = z.masked_fill(mine, -torch.inf) if columns == "others" else z
+    over_columns = none if columns == "none" else counted.logsumexp(dim=0)
+    return z.logsumexp(dim=1), over_columns, _own(z, slice(0, len(u)), len(u)).logsumexp(dim=0)
 
 
-def sigmoid_sums(u: Tensor, v: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+def sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
     r"""Return :math:`\sum_j \log(1 + e^{-t_{ij}(c\langle u_i, v_j\rangle + b)})`, t = ±1, (B,)."""
-    sums: Tensor = _SigmoidSums.apply(u, v, scale, bias)
+    if len(u) * len(v) <= SMALL:
+        return plain_sigmoid_sums(u, v, scale, bias)
+    c, b = (torch.as_tensor(each, dtype=u.dtype, device=u.device) for each in (scale, bias))
+    sums: Tensor = _SigmoidSums.apply(u, v, c, b)
     return sums
 
 
-def plain_sigmoid_sums(u: Tensor, v: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+def plain_sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
     """Return the same from all scores at once and by autograd."""
-    z = scale * (u @ v.T) + bias
-    sign = 1 - 2 * torch.eye(len(u), dtype=u.dtype, device=u.device)
-    return F.softplus(sign * z, threshold=50).sum(dim=1)
+    z = (scale * u) @ v.T + bias
+    partners = torch.eye(len(u), dtype=torch.bool, device=u.device)
+    return F.softplus(torch.where(partners, -z, z), threshold=50).sum(dim=1)
 
 
 class _LogPartitions(torch.autograd.Function):
@@ -114,7 +124,9 @@ class _LogPartitions(torch.autograd.Function):
         over_columns = u.new_full((len(v),), 0.0 if columns == "none" else -torch.inf)
         for part, z in _scored(u, v, scale):
             mine = _own(z, part, len(u))
-            over_rows[part] = z.logsumexp(dim=1)
+            # A score less the logarithm of its share is the sum it has a share in: the shares
+            # take one pass and the sum five, and a sum is then never less than its part.
+            over_rows[part] = (mine - _own(z.log_softmax(dim=1), part, len(u)))[0]
             own[part] = mine.logsumexp(dim=0)
             if keep:
                 ctx.kept.append(z.clone() if columns == "others" else z)
@@ -122,25 +134,25 @@ class _LogPartitions(torch.autograd.Function):
                 mine.fill_(-torch.inf)
             if columns != "none":
                 torch.logaddexp(over_columns, z.logsumexp(dim=0), out=over_columns)
-        ctx.save_for_backward(u, v, scale, over_rows, over_columns, own)
+        ctx.save_for_backward(u, v, scale, over_columns, own)
         return over_rows, over_columns, own
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        u, v, scale, over_rows, over_columns, own = ctx.saved_tensors
+        u, v, scale, over_columns, own = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives
             return *differentiable(plain_log_partitions, (u, v, scale), grads, ctx.columns), None
         for_rows, for_columns, for_own = grads
         du, dv = torch.empty_like(u), torch.zeros_like(v)
         for part, z in _scored(u, v, scale, ctx.kept):
-            share = (z - over_rows[part, None]).exp_().mul_(for_rows[part, None])  # (b, m)
+            share = z.softmax(dim=1).mul_(for_rows[part, None])  # (b, m)
             mine = _own(share, part, len(u))
             mine += (_own(z, part, len(u)) - own[part]).exp_() * for_own[part]
             if ctx.columns != "none":
-                down = (z - over_columns).exp_().mul_(for_columns)
+                down = (z - over_columns).exp_()
                 if ctx.columns == "others":
                     _own(down, part, len(u)).fill_(0)
-                share += down
+                share.addcmul_(down, for_columns)
             torch.mm(share, v, out=du[part])
             dv.addmm_(share.T, u[part])
         ctx.kept = []
@@ -188,7 +200,7 @@ def _scored(
 ) -> Iterator[tuple[slice, Tensor]]:
     """Give the scores block by block: those that were kept, or new ones."""
     for i, part in enumerate(row_blocks(len(u), len(v), u.device)):
-        yield part, kept[i] if kept else (u[part] @ v.T).mul_(scale)
+        yield part, kept[i] if kept else (scale * u[part]) @ v.T
 
 
 def _own(z: Tensor, part: slice, rows: int) -> Tensor:
