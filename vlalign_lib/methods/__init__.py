@@ -30,6 +30,7 @@ from vlalign_lib.linear._base import TwoViewEstimator
 from vlalign_lib.methods.acmr import ACMR
 from vlalign_lib.methods.bimodal_ae import BimodalAE
 from vlalign_lib.methods.ccl import CCL
+from vlalign_lib.methods.cmdn import CMDN
 from vlalign_lib.methods.corr_ae import CorrAE, CorrCrossAE, CorrFullAE
 from vlalign_lib.methods.dcca import DCCA
 from vlalign_lib.methods.deep_sm import DeepSM
@@ -51,6 +52,7 @@ METHODS: dict[str, type[TwoViewEstimator]] = {
     "corr_cross_ae": CorrCrossAE,
     "corr_full_ae": CorrFullAE,
     "dcca": DCCA,
+    "cmdn": CMDN,
     "deep_sm": DeepSM,
     "acmr": ACMR,
     "ccl": CCL,
@@ -63,6 +65,7 @@ METHODS: dict[str, type[TwoViewEstimator]] = {
 __all__ = [
     "ACMR",
     "CCL",
+    "CMDN",
     "DCCA",
     "METHODS",
     "SAM",

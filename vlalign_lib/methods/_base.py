@@ -92,6 +92,7 @@ class DeepMethod(TwoViewEstimator):
             self._config(seed, len(x)),
             validation=held_out,
             sampler=self._sampler(classes),
+            schedule=self._schedule(),
             monitor=None if held_out is None else self._monitor(*held_out),
         )
         self.loss_curve_, self.validation_curve_ = history.train_loss, history.validation_loss
@@ -117,6 +118,10 @@ class DeepMethod(TwoViewEstimator):
 
     def _sampler(self, labels: Tensor) -> Sampler | None:
         """Return what draws the batches, None for shuffled ones of ``batch_size``."""
+        return None
+
+    def _schedule(self) -> Callable[[int, int], float] | None:
+        """Return the share of the learning rate for a step of all steps, None for a cosine."""
         return None
 
     def _monitor(self, x: Tensor, y: Tensor, labels: Tensor) -> Callable[[nn.Module], float] | None:
