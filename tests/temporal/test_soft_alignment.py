@@ -53,10 +53,10 @@ def test_derivative_of_loops_over_the_cells(gamma, lengths, costs, slow, agrees)
     )
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS[:3]])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([[3, 4], [2, 3]])])
 @pytest.mark.parametrize("gamma", [1.0, 0.3, 0.1])
 def test_gradients(gamma, lengths, costs, agrees):
-    cost = costs(3, 5, 6).requires_grad_()
+    cost = costs(2, 3, 4).requires_grad_()
 
     def expected(c):
         return soft_alignment(c, gamma, lengths=lengths)

@@ -4,45 +4,59 @@ import os
 import subprocess
 import sys
 
-CALL = "import torch; from vlalign_lib.temporal import soft_dtw"
-RUN = "soft_dtw(torch.zeros(4, 8, 8, requires_grad=True), 0.1).sum().backward()"
+import pytest
+
+CALL = """
+import time, torch, numba
+from vlalign_lib.temporal import soft_dtw
+
+cost = torch.zeros(4, 8, 8, requires_grad=True)
+start = time.process_time()
+values = soft_dtw(cost, 0.1)
+forward = time.process_time() - start
+values.sum().backward()
+print(forward, time.process_time() - start)
+"""
+IMPORT = """
+import time, torch
+start = time.process_time()
+import vlalign_lib.temporal
+print(time.process_time() - start)
+"""
 
 
-def seconds(before, timed, **environment):
-    """Processor time that ``timed`` takes after ``before``, in a fresh process."""
-    code = (
-        f"import time; {before}; start = time.process_time(); {timed}; "
-        "print(time.process_time() - start)"
-    )
+def run(code, **environment):
+    """The numbers that a fresh process prints: seconds of processor time."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    return float(done.stdout)
+    return [float(word) for word in done.stdout.split()]
+
+
+def skip_if_busy():
+    if os.getloadavg()[0] > os.cpu_count():
+        pytest.skip("others compute on this machine, which slows everything down")
 
 
 def test_import_takes_half_a_second_above_torch():
-    assert min(seconds("import torch", "import vlalign_lib.temporal") for _ in range(3)) < 0.5
+    skip_if_busy()
+    assert min(run(IMPORT)[0] for _ in range(3)) < 0.5
 
 
 def test_import_leaves_numba_and_triton_alone():
-    code = "import sys, vlalign_lib.temporal; print({'numba', 'triton'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    code = "import sys, vlalign_lib.temporal; print(len({'numba', 'triton'} & set(sys.modules)))"
+    assert run(code) == [0]
 
 
 def test_first_call_takes_three_seconds_and_a_third_of_one_when_compiled(tmp_path):
+    # Above the import of numba, which takes its time whatever is compiled.
+    skip_if_busy()
     folders = {"NUMBA_CACHE_DIR": str(tmp_path), "VLALIGN_CACHE": str(tmp_path)}
-    forward = RUN.replace(".sum().backward()", "")
-    assert seconds(CALL, forward, **folders) < 3
-    seconds(CALL, RUN, **folders)
-    # numba itself takes its time to be imported, compiled code or not. Others that compute on
-    # the same machine slow this down: one quick run in ten will do.
-    quick = (seconds(f"{CALL}; import numba", RUN, **folders) < 0.3 for _ in range(10))
-    assert any(quick)
+    forward, _ = run(CALL, **folders)
+    assert forward < 3
+    _, both = min((run(CALL, **folders) for _ in range(3)), key=lambda pair: pair[1])
+    assert both < 0.3
 
 
 def test_memory_of_all_pairs_does_not_grow_with_their_number():
@@ -58,5 +72,4 @@ for size in (2, 64):
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
 print(peaks[1] - peaks[0])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 100
+    assert run(code)[0] < 100

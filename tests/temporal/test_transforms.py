@@ -6,7 +6,6 @@ import torch
 from vlalign_lib.losses import s2dtw_contrastive_loss
 from vlalign_lib.temporal import dtw, pairwise_s2dtw, s2dtw, soft_alignment, soft_dtw
 
-pytestmark = pytest.mark.usefixtures("backend")
 FUNCTIONS = [
     pytest.param(lambda c: soft_dtw(c, 0.3), id="soft_dtw"),
     pytest.param(lambda c: soft_alignment(c, 0.3), id="soft_alignment"),
