@@ -169,6 +169,37 @@ def test_kernels_agree_with_the_reference(rows, classes, ties, within, mining, s
     assert torch.equal(fast_slopes.sum(dim=1), torch.zeros(rows - part.start, dtype=dtype))
 
 
+@given(
+    rows=st.integers(1, 12),
+    classes=st.integers(1, 6),
+    within=st.booleans(),
+    mining=st.sampled_from(MININGS),
+    module=st.sampled_from([_mining, _mining_numba]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=200, deadline=None)
+def test_ties_and_edges_beside_loops(rows, classes, within, mining, module, seed):
+    # Cosines and margin are quarters: sums are exact, equals are equal, edges are met.
+    generator = seeded(seed)
+    scores = torch.randint(-4, 5, (rows, rows), generator=generator) / 4
+    labels = torch.randint(classes, (rows,), generator=generator)
+    picks = _mining.random_negatives(labels, torch.rand(rows, generator=generator))
+    rule = _mining.Rule(labels, 0.5, mining, picks=picks, within=within)
+    mined, slopes = module.mine(scores, rule, slice(0, rows))
+    hinge, active, count = (np.zeros(rows) for _ in range(3))
+    s, classes = scores.numpy(), labels.tolist()
+    for a, p, n in chosen_triplets(s, classes, 0.5, mining, within, picks.tolist()):
+        gap = 0.5 - s[a, p] + s[a, n]
+        hinge[a] += max(0.0, gap)
+        active[a] += gap > 0
+        count[a] += 1
+    np.testing.assert_array_equal(mined.hinge, hinge)
+    np.testing.assert_array_equal(mined.active, active)
+    np.testing.assert_array_equal(mined.triplets, count)
+    # The hinges are linear in the scores, with these slopes, up to the margins.
+    np.testing.assert_array_equal((slopes * scores).sum(dim=1) + 0.5 * mined.active, hinge)
+
+
 def test_kernels_agree_with_the_reference_where_a_class_is_large():
     # More positives than are compared one by one: the searching branch.
     labels = (torch.arange(400) % 2 == 0).long()

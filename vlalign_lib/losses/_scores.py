@@ -18,7 +18,7 @@ from torch import Tensor
 from vlalign_lib._tensors import as_number
 from vlalign_lib.losses._cosine import unit_rows
 
-BLOCK = {"cpu": 2**19, "cuda": 2**25}  # scores of a block: what a cache holds; enough for a GPU
+BLOCK = {"cpu": 2**19, "cuda": 2**24}  # scores of a block: what a cache holds; enough for a GPU
 KEEP = 2**23  # scores
 SMALL = 2**18  # scores, below which the plain formula is quicker
 Similarity = Literal["cosine", "dot"]
@@ -43,6 +43,11 @@ def as_scalar(value: float | Tensor, name: str, like: Tensor, *, above: float | 
     if value.numel() != 1:
         raise ValueError(f"{name}: expected one number, got a tensor {tuple(value.shape)}")
     return value.reshape(()).to(like)
+
+
+def _as_tensor(value: float | Tensor, like: Tensor) -> Tensor:
+    """Return a number as a tensor, filled in where it lies: a copy to a GPU would be waited for."""
+    return value if isinstance(value, Tensor) else like.new_full((), value)
 
 
 def comparable(rows: Tensor, similarity: Similarity) -> Tensor:
@@ -73,8 +78,7 @@ def log_partitions(
     """
     if len(u) * len(v) <= SMALL:
         return plain_log_partitions(u, v, scale, columns)
-    scale = torch.as_tensor(scale, dtype=u.dtype, device=u.device)
-    over_rows, over_columns, own = _LogPartitions.apply(u, v, scale, columns)
+    over_rows, over_columns, own = _LogPartitions.apply(u, v, _as_tensor(scale, u), columns)
     return over_rows, over_columns, own
 
 
@@ -101,8 +105,7 @@ def sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tens
     r"""Return :math:`\sum_j \log(1 + e^{-t_{ij}(c\langle u_i, v_j\rangle + b)})`, t = ±1, (B,)."""
     if len(u) * len(v) <= SMALL:
         return plain_sigmoid_sums(u, v, scale, bias)
-    c, b = (torch.as_tensor(each, dtype=u.dtype, device=u.device) for each in (scale, bias))
-    sums: Tensor = _SigmoidSums.apply(u, v, c, b)
+    sums: Tensor = _SigmoidSums.apply(u, v, _as_tensor(scale, u), _as_tensor(bias, u))
     return sums
 
 

@@ -47,7 +47,7 @@ def margin_weight(epoch_fraction: float, *, steepness: float = 20.0, centre: flo
         (Semedo and Magalhães, ACM Multimedia 2019) and its schedule was not available.
 
     Chapter:
-        7, Ranking.
+        7, Ranking: triplets and adaptive margins.
 
     Example:
         >>> [round(margin_weight(t), 3) for t in (0.0, 0.3, 1.0)]
@@ -122,7 +122,7 @@ def adaptive_margin_triplet_loss(
         settings of the paper were not available; its numbers cannot be expected from this.
 
     Chapter:
-        7, Ranking.
+        7, Ranking: triplets and adaptive margins.
 
     Example:
         >>> import torch
@@ -202,7 +202,7 @@ class AdaptiveMarginTripletLoss(nn.Module):
         seen: (C,) whether a class has been met.
 
     Chapter:
-        7, Ranking.
+        7, Ranking: triplets and adaptive margins.
 
     Example:
         >>> import torch

@@ -73,7 +73,7 @@ def info_nce_loss(
         visual models from natural language supervision (CLIP), ICML 2021.
 
     Chapter:
-        17, Transformers over both, where CLIP is trained; 7, Ranking.
+        17, From here to CLIP, and what it costs.
 
     Example:
         >>> import torch
@@ -115,7 +115,7 @@ class InfoNCELoss(nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Chapter:
-        17, Transformers over both, where CLIP is trained; 7, Ranking.
+        17, From here to CLIP, and what it costs.
 
     Example:
         >>> import torch

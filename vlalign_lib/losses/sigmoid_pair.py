@@ -69,7 +69,7 @@ def sigmoid_pair_loss(
         (SigLIP), ICCV 2023.
 
     Chapter:
-        17, Transformers over both, where SigLIP stands beside CLIP.
+        17, From here to CLIP, and what it costs.
 
     Example:
         >>> import torch
@@ -101,7 +101,7 @@ class SigmoidPairLoss(nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Chapter:
-        17, Transformers over both, where SigLIP stands beside CLIP.
+        17, From here to CLIP, and what it costs.
 
     Example:
         >>> import torch

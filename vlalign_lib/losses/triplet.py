@@ -46,7 +46,7 @@ class TripletStatistics(NamedTuple):
         mean_cosine: mean of s(u, v) over all rows of the two views that are not partners.
 
     Chapter:
-        7, Ranking.
+        7, Ranking: triplets and adaptive margins.
     """
 
     active: Tensor
@@ -160,7 +160,7 @@ def triplet_loss(
         and negative); Faghri et al., VSE++, BMVC 2018 (the largest hinge, own partner).
 
     Chapter:
-        7, Ranking.
+        7, Ranking: triplets and adaptive margins.
 
     Example:
         >>> import torch
@@ -217,7 +217,7 @@ class TripletLoss(nn.Module):
         statistics: :class:`TripletStatistics` of the last batch, None before the first.
 
     Chapter:
-        7, Ranking.
+        7, Ranking: triplets and adaptive margins.
 
     Example:
         >>> import torch
