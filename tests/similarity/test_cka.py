@@ -99,7 +99,7 @@ def test_other_linear_maps_do_change_it():
     q=st.integers(1, 40),
     seed=st.integers(0, 10_000),
     form=st.sampled_from(FORMS),
-    exponents=st.tuples(st.integers(-200, 200), st.integers(-200, 200)),
+    exponents=st.tuples(st.integers(-900, 900), st.integers(-900, 900)),
 )
 def test_bounds_and_scales(views, n, p, q, seed, form, exponents):
     """Biased in [0, 1], unbiased in [−1, 1], at any scale that a float64 can hold."""
@@ -286,7 +286,7 @@ def test_the_median_is_a_constant_in_the_gradient(views):
 def test_float32_beside_float64(agrees, views, n, p, kernel, unbiased, offset):
     """The same numbers, narrow; a mean of 1e4 times the spread costs nothing.
 
-    In 200 dimensions the kernel hardly varies, and the unbiased form is about what varies.
+    In 200 dimensions an rbf kernel hardly varies, and the centred form is about what varies.
     """
     x, y = (view.float() + offset for view in views(n, p, p, shared=5))
     kind = {"kernel": kernel, "unbiased": unbiased}
@@ -303,7 +303,7 @@ def test_float32_beside_float64(agrees, views, n, p, kernel, unbiased, offset):
             theirs,
             kind="float32",
             against=f"itself in float64{what}",
-            tolerance=2e-5 if kernel == "rbf" and unbiased else 1e-5,
+            tolerance=2e-5 if kernel == "rbf" else 1e-5,
         )
 
 
@@ -439,9 +439,9 @@ def test_narrow_constant_views_are_seen_as_such():
     """Whatever rounding makes of the mean; and one last digit of variation is variation."""
     rng = np.random.default_rng(0)
     y = torch.from_numpy(rng.standard_normal((33, 4))).float()
-    for value in (0.1, 1e-30, 1e30, 12345.678):
+    for value in (0.1, 1e-37, 3e38, 12345.678):
         for columns in (3, 50):
-            x = torch.full((33, columns), value)
+            x = torch.full((33, columns), value, dtype=torch.float32)
             with pytest.raises(ValueError, match="x: all 33 rows are the same"):
                 cka(x, y)
             x[0, 0] = torch.nextafter(x[0, 0], torch.tensor(torch.inf))

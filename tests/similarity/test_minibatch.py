@@ -225,6 +225,8 @@ def test_explains_bad_input(views):
     constant.update(torch.ones(8, 3, dtype=x.dtype), y)
     with pytest.raises(ValueError, match="x: did not vary within any of the 1 batches"):
         constant.compute()
+    with pytest.raises(ValueError, match="fourth powers of such large numbers"):
+        MinibatchCKA().update(x * 1e90, y)
     with pytest.raises(ValueError, match="median distance between two rows is 0"):
         MinibatchCKA(kernel="rbf").update(torch.ones(8, 3, dtype=x.dtype), y)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlalign_lib.similarity._terms import _median, alignment, hsic_terms
+from vlalign_lib.similarity._terms import _median, hsic_terms
 from vlalign_lib.similarity._views import as_settings
 
 FORMS = list(itertools.product(("linear", "rbf"), (False, True)))
@@ -24,7 +24,7 @@ def test_weighing_rows_is_dropping_them(views, p, sigma, kernel, unbiased):
     for first, second, mask in ((x, y, REAL), (x[REAL], y[REAL], None)):
         leaves = first.clone().requires_grad_(), second.clone().requires_grad_()
         terms = hsic_terms(*leaves, settings, mask)
-        grads = torch.autograd.grad(alignment(terms) + terms.xy, leaves)
+        grads = torch.autograd.grad(terms.cka + terms.xy, leaves)
         if mask is not None:
             assert not any(grad[~REAL].any() for grad in grads)
             grads = [grad[REAL] for grad in grads]
@@ -40,7 +40,7 @@ def test_gradients_with_weights(agrees, views, p, kernel, unbiased):
     inputs = tuple(view.requires_grad_() for view in views(12, p, p))
 
     def value(x, y):
-        return alignment(hsic_terms(x, y, settings, REAL))
+        return hsic_terms(x, y, settings, REAL).cka
 
     agrees.gradcheck("similarity.cka", value, inputs)
 
@@ -51,7 +51,7 @@ def test_too_few_rows_are_not_a_number(views, kernel, kept):
     settings = as_settings(kernel, True, 0.5, None)
     for p in (3, 15):
         x, y = views(12, p, p)
-        assert alignment(hsic_terms(x, y, settings, torch.arange(12) < kept)).isnan()
+        assert hsic_terms(x, y, settings, torch.arange(12) < kept).cka.isnan()
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7, 20])
@@ -64,7 +64,8 @@ def test_both_ways_to_the_median(n):
     everything = torch.ones(n, dtype=torch.bool)
     for mask in (None, everything):
         count = n if mask is None else mask.sum().double()
-        assert float(_median(squared, count, mask)) == pytest.approx(expected, rel=1e-12)
+        found = _median(squared, (points**2).sum(dim=1), count, mask)
+        assert float(found) == pytest.approx(expected, rel=1e-12)
 
 
 def test_nan_goes_through(views):
@@ -73,7 +74,7 @@ def test_nan_goes_through(views):
         x, y = views(12, p, p)
         x[4, 1] = torch.nan
         x.requires_grad_()
-        value = alignment(hsic_terms(x, y, as_settings(kernel, unbiased, 0.5, None)))
+        value = hsic_terms(x, y, as_settings(kernel, unbiased, 0.5, None)).cka
         value.backward()
         assert value.isnan()
         assert x.grad.isnan().any()

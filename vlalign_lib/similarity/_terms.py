@@ -25,6 +25,7 @@ cannot tell from k, so that a wide one loses no digits.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,17 +37,20 @@ from vlalign_lib.similarity._views import Settings
 
 Parts = list[Tensor]
 _ROUNDING = 16.0  # what is smaller than so many units of rounding is no variation
+_NARROWEST = 1e-18  # of a kernel, beside a view of size 1; its square is a number in float32 too
 
 
 class Terms(NamedTuple):
     """HSIC of the views divided by ``scales``; xx, yy are exactly 0 where a view does not vary.
 
-    ``sigmas`` are the widths of the rbf kernels in the units of the data, 0 for linear ones.
+    ``cka`` is then 0, without a gradient. ``sigmas`` are the widths of the rbf kernels in the
+    units of the data, 0 for linear ones.
     """
 
     xy: Tensor
     xx: Tensor
     yy: Tensor
+    cka: Tensor
     scales: Tensor
     sigmas: Tensor
 
@@ -54,19 +58,13 @@ class Terms(NamedTuple):
 def hsic_terms(
     x: Tensor, y: Tensor, settings: Settings, mask: Tensor | None = None, *, own: bool = True
 ) -> Terms:
-    """Return the three terms of two views (n, p), (n, q), of which only rows in ``mask`` count.
+    """Return the terms of two views (n, p), (n, q), of which only the rows in ``mask`` count.
 
-    Nothing waits for a device, and NaN goes through. Without ``own``, xx and yy are left at 0.
+    Nothing waits for a device, and NaN goes through. Without ``own`` only xy is computed, and
+    xx, yy and cka are 0.
     """
     with without_autocast(x.device):
         return Terms(*_Terms.apply(x, y, mask, settings, own))
-
-
-def alignment(terms: Terms) -> Tensor:
-    """Return CKA; 0, without a gradient, where a view does not vary."""
-    flat = (terms.xx == 0) | (terms.yy == 0)
-    length_x, length_y = (own.masked_fill(flat, 1.0).sqrt() for own in (terms.xx, terms.yy))
-    return (terms.xy / length_x / length_y).masked_fill(flat, 0.0)
 
 
 class _Terms(torch.autograd.Function):
@@ -79,7 +77,7 @@ class _Terms(torch.autograd.Function):
         terms, parts = _evaluate(x.detach(), y.detach(), mask, settings, own)
         ctx.save_for_backward(x, y, mask, *parts)
         ctx.settings, ctx.own = settings, own
-        ctx.mark_non_differentiable(*terms[3:])
+        ctx.mark_non_differentiable(*terms[4:])
         return terms
 
     @staticmethod
@@ -88,10 +86,10 @@ class _Terms(torch.autograd.Function):
         wanted = ctx.needs_input_grad[:2]
         with without_autocast(x.device):
             if not torch.is_grad_enabled():
-                pulled = _pull(parts, mask, ctx.settings, grads, wanted)
+                pulled = _pull(parts, mask, ctx.settings, grads[:4], wanted)
             else:  # somebody wants derivatives of this gradient
                 terms, _ = _evaluate(x, y, mask, ctx.settings, ctx.own)
-                used = 3 if ctx.own else 1
+                used = 4 if ctx.own else 1
                 views = [view for view, want in zip((x, y), wanted, strict=True) if want]
                 found = iter(
                     torch.autograd.grad(terms[:used], views, grads[:used], create_graph=True)
@@ -112,20 +110,31 @@ def _evaluate(
         values, parts = _columns(x, y, n, settings.unbiased, own)
     elif settings.kernel == "linear":
         grams = [_product(view, view.mT) for view in (x, y)]
-        values, parts = _rows(grams, n, mask, settings, own)
+        # Noise in an entry is a rounding of the two lengths, in all of them one of the trace.
+        sizes = [gram.diagonal().sum() for gram in grams]
+        parts = [_project(gram, n, mask, settings) for gram in grams]
+        values = _inner_products(parts, sizes, own)
     else:
-        distances = [_squared_distances(view) for view in (x, y)]
-        if settings.sigma is None:
-            sigmas = torch.stack([_median(d.detach(), n, mask) for d in distances])
-            sigmas = sigmas * settings.bandwidth
-        else:
-            sigmas = torch.tensor(settings.sigma, dtype=x.dtype, device=x.device) / scales
-            sigmas = sigmas.clamp(min=torch.finfo(x.dtype).tiny)
-        grams = [_rbf(d, sigma) for d, sigma in zip(distances, sigmas, strict=True)]
-        values, parts = _rows(grams, n, mask, settings, own)
+        grams, sizes = [], []
+        for i, view in enumerate((x, y)):
+            distances, spread = _squared_distances(view)
+            if settings.sigma is None:
+                sigmas[i] = settings.bandwidth * _median(distances.detach(), spread, n, mask)
+            else:
+                sigmas[i] = (settings.sigma[i] / scales[i]).clamp(min=_NARROWEST)
+            # A view without variation has a kernel without any; of width 0 there is none.
+            flat = (spread.sum() <= _eps(x) ** 2 / 16) | (sigmas[i] == 0)
+            grams.append(_rbf(distances, (0.5 / sigmas[i] ** 2).masked_fill(flat, 0.0)))
+            sizes.append(grams[i].detach().sum() / n)
+        parts = [_project(gram, n, mask, settings) for gram in grams]
+        values = _inner_products(parts, sizes, own)
         parts += grams
-    terms = (*(value / divisor for value in values), scales, sigmas * scales)
-    return terms, [x, y, scales, sigmas, *parts]
+    xy, xx, yy = (value / divisor for value in values)
+    # Infinitely long is a view without variation: CKA and its gradient are 0.
+    length_x, length_y = (own.masked_fill(own == 0, torch.inf).sqrt() for own in (xx, yy))
+    cka = xy / length_x / length_y
+    parts = [x, y, scales, sigmas, cka, length_x, length_y, *parts]
+    return (xy, xx, yy, cka, scales, sigmas * scales), parts
 
 
 def _pull(
@@ -136,33 +145,40 @@ def _pull(
     wanted: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of the views."""
-    x, y, scales, sigmas, *parts = parts
+    x, y, scales, sigmas, cka, length_x, length_y, *parts = parts
     n, divisor = _count(x, mask, settings)
-    cross, *own = (grad / divisor for grad in grads[:3])
+    grad_xy, grad_xx, grad_yy, grad_cka = (grad / divisor for grad in grads)
+    cross = grad_xy + grad_cka / length_x / length_y
+    share = cka * grad_cka / 2
+    own = grad_xx - share / length_x / length_x, grad_yy - share / length_y / length_y
     pulled: list[Tensor | None] = [None, None]
     for i, view in enumerate((x, y)):
         if not wanted[i]:
             continue
         if _by_columns(x, y, settings):
             grad = _pull_columns((x, y), i, parts, cross, own[i], n, settings.unbiased)
+            grad /= scales[i]
         else:
             # By K first, then from K to the rows. The rows of P add up to 0, so that shifting
             # a view changes nothing, and nothing is left to centre.
-            slope = cross * parts[1 - i] + 2 * own[i] * parts[i]
+            factor = 2 / scales[i]
+            if settings.kernel == "rbf":
+                factor = (factor / sigmas[i] ** 2).masked_fill(sigmas[i] == 0, 0.0)
+            slope = parts[1 - i] * (factor * cross)
+            slope.addcmul_(parts[i], 2 * factor * own[i])
             if settings.kernel == "linear":
-                grad = 2 * (slope @ view)
+                grad = slope @ view
             else:
-                sigma = sigmas[i].masked_fill(sigmas[i] == 0, torch.inf)
-                weight = slope * (parts[2 + i] + 1) / sigma / sigma
-                grad = 2 * (weight @ view - weight.sum(dim=1, keepdim=True) * view)
-        grad = grad / scales[i]
-        pulled[i] = grad if mask is None else grad.masked_fill(~mask[:, None], 0.0)
+                slope.addcmul_(slope, parts[2 + i])  # times the kernel, of which 1 is taken off
+                grad = slope @ view
+                grad.addcmul_(slope.sum(dim=1, keepdim=True), view, value=-1)
+        pulled[i] = grad if mask is None else grad.masked_fill_(~mask[:, None], 0.0)
     return tuple(pulled)
 
 
 def _columns(x: Tensor, y: Tensor, n: Any, unbiased: bool, own: bool) -> tuple[list[Tensor], Parts]:
     """Return the terms of linear kernels from products of columns, and these products."""
-    norms = [(view * view).sum(dim=1) for view in (x, y)] if unbiased else []
+    norms = [_inner_rows(view, view) for view in (x, y)] if unbiased else []
     xy = _product(x.mT, y)
     cross = _inner(xy, xy)
     if unbiased:
@@ -173,10 +189,11 @@ def _columns(x: Tensor, y: Tensor, n: Any, unbiased: bool, own: bool) -> tuple[l
     values = [cross]
     for i, square in enumerate(squares):
         whole = value = _inner(square, square)
+        flat = whole <= _smallest(x)
         if unbiased:
             value = whole + _without_diagonal(norms[i], norms[i], n)
-            value = value.masked_fill(value <= _ROUNDING * _eps(x) * whole, 0.0)
-        values.append(value.masked_fill(whole <= _smallest(x), 0.0))
+            flat = flat | (value <= _ROUNDING * _eps(x) * whole)
+        values.append(value.masked_fill(flat, 0.0))
     return values, [xy, *norms, *squares]
 
 
@@ -199,85 +216,86 @@ def _pull_columns(
     xy, norms, squares = parts[0], parts[1:3] if unbiased else [], parts[3 if unbiased else 1 :]
     grad = other @ (2 * cross * (xy.mT if i == 0 else xy))
     if squares:
-        grad = torch.addmm(grad, view, 4 * own * squares[i])
+        grad.addmm_(view, 4 * own * squares[i])
     if unbiased:
         slope = torch.zeros_like(norms[i])
         for weight, norm in ((2 * cross, norms[1 - i]), (4 * own, norms[i])):
-            slope = slope + weight * (norm.sum() / ((n - 1) * (n - 2)) - n / (n - 2) * norm)
-        grad = torch.addcmul(grad, slope[:, None], view)
-        grad = grad - grad.sum(dim=0) / n  # centred last, as the view was first
+            slope += weight * (norm.sum() / ((n - 1) * (n - 2)) - n / (n - 2) * norm)
+        grad.addcmul_(slope[:, None], view)
+        grad -= grad.sum(dim=0) / n  # centred last, as the view was first
     return grad
 
 
-def _rows(
-    grams: list[Tensor], n: Any, mask: Tensor | None, settings: Settings, own: bool
-) -> tuple[list[Tensor], Parts]:
-    """Return the terms from Gram matrices of centred rows, and P of these matrices."""
-    linear = settings.kernel == "linear"
-    parts = [
-        gram if linear and not settings.unbiased else _project(gram, n, mask, settings.unbiased)
-        for gram in grams
-    ]
+def _inner_products(parts: Parts, sizes: list[Tensor], own: bool) -> list[Tensor]:
+    """Return the terms from P of both Gram matrices, 0 where one is no more than its rounding."""
     cross = _inner(parts[0], parts[1])
     if not own:
-        return [cross, torch.zeros_like(cross), torch.zeros_like(cross)], parts
+        return [cross, torch.zeros_like(cross), torch.zeros_like(cross)]
     values = [cross]
-    for gram, part in zip(grams, parts, strict=True):
+    for part, size in zip(parts, sizes, strict=True):
         value = _inner(part, part)
-        flat = value <= (_ROUNDING * _eps(gram)) ** 2 * _inner(gram, gram)
-        if linear:
-            flat = flat | (value <= _smallest(gram))
-        values.append(value.masked_fill(flat, 0.0))
-    return values, parts
+        noise = (_ROUNDING * _eps(part) * size) ** 2
+        values.append(value.masked_fill((value <= noise) | (value <= _smallest(part)), 0.0))
+    return values
 
 
-def _project(gram: Tensor, n: Any, mask: Tensor | None, unbiased: bool) -> Tensor:
+def _project(gram: Tensor, n: Any, mask: Tensor | None, settings: Settings) -> Tensor:
     """Return P(K): centred by rows and columns, the diagonal left out in the unbiased form."""
-    if mask is not None:
-        gram = gram.masked_fill(~(mask[:, None] & mask), 0.0)
-    if unbiased:
-        gram = gram - torch.diag(gram.diagonal())
-        means = gram.sum(dim=1) / (n - 2)
+    if settings.kernel == "linear" and not settings.unbiased:
+        return gram  # the rows are centred
+    gone = None if mask is None else ~(mask[:, None] & mask)
+    if gone is not None:
+        gram = gram.masked_fill(gone, 0.0)
+    if settings.unbiased:
+        means = (gram.sum(dim=1) - gram.diagonal()) / (n - 2)
         means = means - means.sum() / (2 * (n - 1))
     else:
         means = gram.sum(dim=1) / n
         means = means - means.sum() / (2 * n)
-    gram = gram - means[:, None] - means
-    if unbiased:
-        gram = gram - torch.diag(gram.diagonal())
-    return gram if mask is None else gram.masked_fill(~(mask[:, None] & mask), 0.0)
+    gram = gram - means[:, None]
+    gram -= means
+    if settings.unbiased:
+        gram.diagonal().zero_()
+    return gram if gone is None else gram.masked_fill(gone, 0.0)
 
 
-def _rbf(distances: Tensor, sigma: Tensor) -> Tensor:
-    """Return exp(−d²/2σ²) − 1; no variation at all where the width is 0."""
-    sigma = sigma.masked_fill(sigma == 0, torch.inf)
-    return torch.expm1(distances / sigma / sigma / -2)
+def _rbf(distances: Tensor, rate: Tensor) -> Tensor:
+    """Return exp(−rate d²) − 1, in place of the squared distances."""
+    return distances.mul_(-rate).expm1_()
 
 
-def _squared_distances(x: Tensor) -> Tensor:
-    """Return the squared distances of all rows (n, n), those that are mere rounding exactly 0."""
+def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared distances of all rows (n, n), and the squared lengths of the rows."""
     products = _product(x, x.mT)
-    norms = products.diagonal()
-    both = norms[:, None] + norms
-    distances = both - 2 * products
-    return distances.masked_fill(distances <= _ROUNDING * _eps(x) * both, 0.0)
+    norms = products.diagonal().clone()
+    distances = products.mul_(-2).add_(norms[:, None]).add_(norms)
+    return distances.clamp_(min=0), norms.detach()
 
 
-def _median(distances: Tensor, n: Any, mask: Tensor | None) -> Tensor:
-    """Return the median distance between two different rows from squared distances (n, n).
+def _median(distances: Tensor, norms: Tensor, n: Any, mask: Tensor | None) -> Tensor:
+    """Return the median distance between two different rows; 0 where it is mere rounding.
 
-    Sorted, the n zeros of the diagonal come first, and then every distance twice.
+    By partition on the CPU; by sorting elsewhere, where the n zeros of the diagonal come first,
+    and then every distance twice.
     """
     if mask is None and distances.device.type == "cpu":
-        last = n + n * (n - 1) // 2
-        found = np.partition(distances.numpy(), (last - 1, last), axis=None)[last - 1 : last + 1]
-        return torch.from_numpy(found).sqrt().mean()
-    if mask is not None:
-        distances = distances.masked_fill(~(mask[:, None] & mask), torch.inf)
-    upper = torch.as_tensor(n + n * (n - 1) / 2, device=distances.device).long()
-    ascending = distances.flatten().sort().values
-    middle = torch.stack([upper - 1, upper]).clamp(0, ascending.numel() - 1)
-    return ascending[middle].sqrt().mean()
+        below = distances.numpy()[np.tri(n, k=-1, dtype=bool)]
+        half = len(below) // 2
+        below.partition(half)
+        lower = below[half] if len(below) % 2 else below[:half].max()
+        middle = distances.new_tensor([lower, below[half]])
+        typical = norms.median()
+    else:
+        if mask is not None:
+            distances = distances.masked_fill(~(mask[:, None] & mask), torch.inf)
+            norms = norms.masked_fill(~mask, torch.nan)
+        last = torch.as_tensor(n + n * (n - 1) / 2, device=distances.device).long()
+        places = torch.stack([last - 1, last]).clamp(0, distances.numel() - 1)
+        middle = distances.flatten().sort().values[places]
+        typical = norms.nanmedian()
+    # Equal rows may differ by rounding, the more the longer they are.
+    middle = middle.masked_fill(middle <= 2 * _ROUNDING * _eps(distances) * typical, 0.0)
+    return middle.sqrt().mean()
 
 
 def _centred(x: Tensor, n: Any, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -288,15 +306,24 @@ def _centred(x: Tensor, n: Any, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     gone = None if mask is None else ~mask[:, None]
     if gone is not None:
         x = x.masked_fill(gone, 0.0)
-    low, high = x.detach().aminmax()
-    exponent = torch.frexp(torch.maximum(-low, high)).exponent.clamp(-100, 100)
-    scale = torch.ldexp(torch.ones_like(low), exponent)
+    scale = _power_of_two(x.detach())
     x = x / scale
     for _ in range(2):
-        x = x - x.sum(dim=0) / n
+        x -= x.mean(dim=0) if mask is None else x.sum(dim=0) / n
         if gone is not None:
             x = x.masked_fill(gone, 0.0)
     return x, scale
+
+
+def _power_of_two(x: Tensor) -> Tensor:
+    """Return the power of two above the largest magnitude, within what divides without loss."""
+    low, high = x.aminmax()
+    largest = 126 if x.dtype == torch.float32 else 1022
+    if x.device.type == "cpu":  # where nothing has to be waited for, Python is quicker
+        exponent = math.frexp(max(-float(low), float(high)))[1]
+        return x.new_tensor(math.ldexp(1.0, min(max(exponent, -largest), largest)))
+    exponents = torch.frexp(torch.maximum(-low, high)).exponent.clamp(-largest, largest)
+    return torch.ldexp(torch.ones_like(low), exponents)
 
 
 def _count(x: Tensor, mask: Tensor | None, settings: Settings) -> tuple[Any, Any]:
@@ -313,16 +340,29 @@ def _by_columns(x: Tensor, y: Tensor, settings: Settings) -> bool:
     return settings.kernel == "linear" and len(x) > max(x.shape[1], y.shape[1])
 
 
+def _on_paper(*tensors: Tensor) -> bool:
+    """Tell whether numpy may do it: on the CPU, and autograd does not have to follow."""
+    return all(t.device.type == "cpu" and not t.requires_grad for t in tensors)
+
+
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return a @ b. On the CPU numpy knows AᵀA when it sees one and computes half of it."""
-    if a.device.type != "cpu" or a.requires_grad or b.requires_grad:
+    """Return a @ b. Numpy knows AᵀA when it sees one and computes half of it."""
+    if not _on_paper(a, b):
         return a @ b
     with np.errstate(all="ignore"):
         return torch.from_numpy(a.numpy() @ b.numpy())
 
 
+def _inner_rows(a: Tensor, b: Tensor) -> Tensor:
+    """Return the inner product of each row with its partner, by numpy without a temporary."""
+    if not _on_paper(a, b):
+        return (a * b).sum(dim=1)
+    with np.errstate(all="ignore"):
+        return torch.from_numpy(np.einsum("ij,ij->i", a.numpy(), b.numpy()))
+
+
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum()
+    return _inner_rows(a, b).sum()
 
 
 def _eps(x: Tensor) -> float:
@@ -330,7 +370,7 @@ def _eps(x: Tensor) -> float:
 
 
 def _smallest(x: Tensor) -> float:
-    """Return what no view reaches in which one number differs from the others at all.
+    """Return what no linear term reaches in which one number differs from the others at all.
 
     Magnitudes are at least 1/2 by now, so numbers that differ do so by half of eps; the Gram
     matrix then has a square of that in it, and its squared norm the fourth power.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlalign_lib._tensors import as_floats, as_number, as_views, check_choice, check_same_device
-from vlalign_lib._validate import as_array, as_matrix, is_tensor
+from vlalign_lib._validate import as_array, is_tensor
 
 Kernel = Literal["linear", "rbf"]
 
@@ -45,18 +45,20 @@ def as_settings(kernel: Any, unbiased: Any, bandwidth: Any, sigma: Any) -> Setti
 
 
 def as_two_views(x: Any, y: Any) -> tuple[Tensor, Tensor, bool]:
-    """Return two paired views (n, p) and (n, q) as tensors, and whether they came as arrays."""
+    """Return two paired views (n, p) and (n, q) as tensors, and whether they came as arrays.
+
+    Whether the numbers are finite is seen by what comes out: ``check_answer``.
+    """
     arrays = came_as_arrays(x, y)
-    for values, name in ((x, "x"), (y, "y")):
-        axes = values.ndim if is_tensor(values) else as_array(values, name).ndim
-        if axes > 2:
+    if arrays:
+        x, y = _numbers(x, "x"), _numbers(y, "y")
+    for view, name in ((x, "x"), (y, "y")):
+        if view.ndim > 2:
             raise ValueError(
-                f"{name}: expected (n, d), one row an item, got shape {tuple(np.shape(values))}; "
+                f"{name}: expected (n, d), one row an item, got shape {tuple(view.shape)}; "
                 f"pair_sequences makes rows of sequences, {name}.reshape(len({name}), -1) of "
                 "pictures"
             )
-    if arrays:
-        x, y = as_tensor(as_matrix(x, "x")), as_tensor(as_matrix(y, "y"))
     return *as_views(x, y), arrays
 
 
@@ -165,10 +167,14 @@ def check_variation(
 
 def as_sequences(values: Any, name: str, axes: str) -> Tensor:
     """Return a batch of sequences as a tensor."""
-    if is_tensor(values):
-        return as_floats(values, name, axes)
+    return as_floats(values if is_tensor(values) else _numbers(values, name), name, axes)
+
+
+def _numbers(values: Any, name: str) -> Tensor:
+    """Return an array as a tensor of float32 or float64."""
     array = as_array(values, name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
-    wide = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
-    return as_floats(as_tensor(wide), name, axes)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    return as_tensor(array)
