@@ -244,6 +244,9 @@ def test_module():
     torch.manual_seed(0)
     assert drawn(x, y) != s2dtw_contrastive_loss(x, y)
     assert drawn.eval()(x, y) == s2dtw_contrastive_loss(x, y)
+    for name, wrong in (("augment", 0.0), ("cost", "dot"), ("gamma", -1.0), ("temperature", 0)):
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            S2DTWContrastiveLoss(**{name: wrong})
 
 
 @pytest.mark.parametrize(

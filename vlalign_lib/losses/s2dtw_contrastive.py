@@ -198,7 +198,7 @@ class S2DTWContrastiveLoss(nn.Module):
         self.cost: Metric = cost
         self.temperature = as_number(temperature, "temperature", above=0)
         self.symmetric = symmetric
-        self.augment = augment
+        self.augment = None if augment is None else as_number(augment, "augment", above=0)
         self.max_cells = max_cells
         self.gather = gather
         self.reduction: Reduction = reduction

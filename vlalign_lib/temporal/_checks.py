@@ -79,12 +79,12 @@ def _as_whole(
     if tuple(lengths.shape) != shape:
         raise ValueError(f"{name}: expected shape {shape}, {what}, got {tuple(lengths.shape)}")
     lengths = lengths.detach().long()
+    columns = lengths.unbind(1) if lengths.ndim == 2 else [lengths]
     if lengths.device.type != "cpu":
-        limit = torch.tensor(most, device=lengths.device)
-        return torch.minimum(lengths.clamp(min=1), limit).to(device).contiguous()
+        ranged = [column.clamp(1, top) for column, top in zip(columns, most, strict=True)]
+        return torch.stack(ranged, -1).view(shape).to(device)
     if not is_transformed(lengths) and shape[0]:
-        for axis, largest in enumerate(most):
-            column = lengths.view(shape[0], -1)[:, axis]
+        for column, largest in zip(columns, most, strict=True):
             low, high = (int(value) for value in column.aminmax())
             if low < 1 or high > largest:
                 raise ValueError(

@@ -182,9 +182,8 @@ def _as_ends(lengths: Tensor | None, like: Tensor) -> Tensor:
     """Return the lengths (B, 2), those of the whole array where none are given."""
     if lengths is not None:
         return lengths
-    n, m = like.shape[1:]
-    full = torch.tensor([n, m]).to(like.device)
-    return full.expand(like.shape[0], 2)
+    size, n, m = like.shape
+    return torch.stack([torch.full((size,), end, device=like.device) for end in (n, m)], 1)
 
 
 def is_valid(ends: Tensor, n: int, m: int) -> Tensor:

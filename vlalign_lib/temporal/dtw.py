@@ -39,7 +39,7 @@ def dtw(cost: Tensor, *, lengths: Tensor | ArrayLike | None = None) -> tuple[Ten
         IEEE Trans. Acoustics, Speech and Signal Processing 26, 1978.
 
     Chapter:
-        12, Soft-DTW: a path that can be differentiated.
+        12, From DTW to soft-DTW.
 
     Example:
         >>> import torch

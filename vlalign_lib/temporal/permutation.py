@@ -44,8 +44,8 @@ def permute_in_time(
         generator: the source of randomness; None for torch's own.
 
     Returns:
-        The sequences (B, n, d) in their new order, and the orders (B, n), int64: the new item i
-        is the old item ``order[b, i]``.
+        The sequences (B, n, d) in their new order, and the orders (B, n), int64. New item i of
+        sequence b is its old item ``order[b, i]``.
 
     Raises:
         ValueError: not (B, n, d), a temperature of 0 or less, ``max_shift`` below 0, lengths

@@ -49,7 +49,7 @@ def sequence_cost(x: Tensor, y: Tensor, metric: Metric = "shifted_cosine") -> Te
         temporal alignment, CVPR 2022, supplement A.2.
 
     Chapter:
-        12, Soft-DTW: a path that can be differentiated.
+        12, From DTW to soft-DTW.
 
     Example:
         >>> import torch

@@ -49,7 +49,7 @@ def soft_alignment(
         dynamic programming for structured prediction and attention, ICML 2018.
 
     Chapter:
-        12, Soft-DTW: a path that can be differentiated.
+        12, From DTW to soft-DTW.
 
     Example:
         >>> import torch

@@ -51,7 +51,7 @@ def soft_dtw(
         algorithms 1 and 2.
 
     Chapter:
-        12, Soft-DTW: a path that can be differentiated.
+        12, From DTW to soft-DTW.
 
     Example:
         >>> import torch
@@ -73,7 +73,7 @@ class SoftDTW(nn.Module):
         gamma: γ of :func:`soft_dtw`.
 
     Chapter:
-        12, Soft-DTW: a path that can be differentiated.
+        12, From DTW to soft-DTW.
 
     Example:
         >>> import torch

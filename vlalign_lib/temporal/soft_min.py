@@ -37,7 +37,7 @@ def soft_min(values: Tensor, gamma: float = 1.0, *, dim: int = -1) -> Tensor:
         Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
 
     Chapter:
-        12, Soft-DTW: a path that can be differentiated.
+        12, From DTW to soft-DTW.
 
     Example:
         >>> import torch
