@@ -1,12 +1,14 @@
 """What a GPU does with a mask, where rows cannot be dropped without waiting for their number."""
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 
-from vlalign_lib.similarity._terms import _median, hsic_terms
+from vlalign_lib.similarity import _terms
+from vlalign_lib.similarity._terms import _median, _power_of_two, _power_on_device, hsic_terms
 from vlalign_lib.similarity._views import as_settings
 
 FORMS = list(itertools.product(("linear", "rbf"), (False, True)))
@@ -78,3 +80,31 @@ def test_nan_goes_through(views):
         value.backward()
         assert value.isnan()
         assert x.grad.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_both_ways_to_a_power_of_two(dtype):
+    """By Python's frexp on the CPU, from the bits elsewhere; a tiny or huge one stays usable."""
+    largest = torch.finfo(dtype).max
+    for value in (1.0, 0.99, 1.01, 2.0, 0.5, 1e-30, 3e30, 1e-40, largest):
+        number = torch.tensor([value], dtype=dtype)
+        power = float(_power_on_device(number[0]))
+        assert power == float(_power_of_two(number[:, None]))
+        if 1e-37 < value < largest:
+            assert power / 2 <= float(number) < power
+
+
+@pytest.mark.parametrize("p", [3, 15])
+@pytest.mark.parametrize("sigma", [None, 2.0])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("kernel", "unbiased"), FORMS)
+def test_nothing_waits_for_a_device(monkeypatch, p, sigma, masked, kernel, unbiased):
+    """On the meta device there are no numbers to wait for: looking at one is an error."""
+    monkeypatch.setattr(_terms, "without_autocast", nullcontext)  # which knows no meta device
+    x, y = (torch.empty(12, p, device="meta", requires_grad=True) for _ in range(2))
+    mask = torch.empty(12, dtype=torch.bool, device="meta") if masked else None
+    terms = hsic_terms(x, y, as_settings(kernel, unbiased, 0.5, sigma), mask)
+    grads = torch.autograd.grad(terms.cka, (x, y))
+    assert [grad.shape for grad in grads] == [x.shape, y.shape]
+    with pytest.raises(RuntimeError, match="meta"):
+        bool(terms.cka > 0)

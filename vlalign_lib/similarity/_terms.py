@@ -288,14 +288,20 @@ def _median(distances: Tensor, norms: Tensor, n: Any, mask: Tensor | None) -> Te
     else:
         if mask is not None:
             distances = distances.masked_fill(~(mask[:, None] & mask), torch.inf)
-            norms = norms.masked_fill(~mask, torch.nan)
-        last = torch.as_tensor(n + n * (n - 1) / 2, device=distances.device).long()
-        places = torch.stack([last - 1, last]).clamp(0, distances.numel() - 1)
-        middle = distances.flatten().sort().values[places]
-        typical = norms.nanmedian()
+            norms = norms.masked_fill(~mask, torch.inf)
+        upper = n + n * (n - 1) / 2
+        middle = _sorted_at(distances.flatten(), upper - 1, upper)
+        typical = _sorted_at(norms, (n - 1) / 2)
     # Equal rows may differ by rounding, the more the longer they are.
     middle = middle.masked_fill(middle <= 2 * _ROUNDING * _eps(distances) * typical, 0.0)
     return middle.sqrt().mean()
+
+
+def _sorted_at(values: Tensor, *places: Any) -> Tensor:
+    """Return what stands at some places, rounded down, once sorted; the host is not waited for."""
+    found = values.sort().values
+    indices = torch.stack([torch.zeros_like(found[0]) + place for place in places])
+    return found[indices.long().clamp(0, found.numel() - 1)]
 
 
 def _centred(x: Tensor, n: Any, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -318,12 +324,20 @@ def _centred(x: Tensor, n: Any, mask: Tensor | None) -> tuple[Tensor, Tensor]:
 def _power_of_two(x: Tensor) -> Tensor:
     """Return the power of two above the largest magnitude, within what divides without loss."""
     low, high = x.aminmax()
-    largest = 126 if x.dtype == torch.float32 else 1022
     if x.device.type == "cpu":  # where nothing has to be waited for, Python is quicker
+        largest = 126 if x.dtype == torch.float32 else 1022
         exponent = math.frexp(max(-float(low), float(high)))[1]
         return x.new_tensor(math.ldexp(1.0, min(max(exponent, -largest), largest)))
-    exponents = torch.frexp(torch.maximum(-low, high)).exponent.clamp(-largest, largest)
-    return torch.ldexp(torch.ones_like(low), exponents)
+    return _power_on_device(torch.maximum(-low, high))
+
+
+def _power_on_device(largest: Tensor) -> Tensor:
+    """Return the power of two above a number from the bits of its exponent: exactly, anywhere."""
+    whole, bits = (torch.int32, 23) if largest.dtype == torch.float32 else (torch.int64, 52)
+    bias = 127 if bits == 23 else 1023
+    exponent = (largest.view(whole) >> bits) - (bias - 1)  # of a number that is not negative
+    exponent = exponent.clamp(1 - bias, bias - 1)
+    return ((exponent + bias) << bits).view(largest.dtype)
 
 
 def _count(x: Tensor, mask: Tensor | None, settings: Settings) -> tuple[Any, Any]:
