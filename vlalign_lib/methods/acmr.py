@@ -28,9 +28,10 @@ class ACMR(DeepMethod):
         \beta \, \mathcal L_{\text{classes}}(f, g, P) + \mathcal L_{\text{triplets}}(f, g)
         - \lambda_t \, \mathcal L_{\text{views}}(D, f, g)
 
-    One label layer P reads both views' codes; the discriminator D tells images from texts, and
-    its gradient reaches the encoders reversed, with a strength :math:`\lambda_t` that grows from 0
-    (:func:`vlalign_lib.losses.reversal_schedule`). One step of one optimiser moves everything.
+    Codes lie between −1 and 1 (tanh). One label layer P reads both views' codes; the
+    discriminator D tells images from texts, and its gradient reaches the encoders reversed, with a
+    strength :math:`\lambda_t` that grows from 0 (:func:`vlalign_lib.losses.reversal_schedule`).
+    One step of one optimiser moves everything.
 
     Args:
         class_weight: β, of the label layer's cross-entropy.
@@ -50,9 +51,10 @@ class ACMR(DeepMethod):
 
     Source:
         Wang, Yang, Xu, Hanjalic, Shen, "Adversarial cross-modal retrieval", ACM Multimedia 2017.
-        Certain: the three terms, gradient reversal and its schedule, a discriminator of three
-        linear layers. Different here: cosine triplets with
-        semi-hard negatives, where the paper takes the item of another class that looks most alike.
+        Certain: the three terms, gradient reversal and its schedule, tanh codes, a discriminator of
+        three linear layers, each half as wide as the one before. Different here: cosine triplets
+        with semi-hard negatives, where the paper takes the item of another class that looks most
+        alike; every item of an anchor's class is its friend.
 
     Chapter:
         6, Labels as a bridge.
@@ -93,8 +95,10 @@ class ACMR(DeepMethod):
     def _network(self) -> TwoViewNetwork:
         k = self.n_components
         label_layer = nn.Linear(k, len(self.classes_)).requires_grad_(not self.as_released)
-        judge = nn.Sequential(nn.Linear(k, k), nn.Linear(k, k), nn.Linear(k, 2))
-        return TwoViewNetwork(*self._encoders(k), label_layer=label_layer, judge=judge)
+        half, quarter = max(k // 2, 2), max(k // 4, 2)
+        judge = nn.Sequential(nn.Linear(k, half), nn.Linear(half, quarter), nn.Linear(quarter, 2))
+        images, texts = (nn.Sequential(encoder, nn.Tanh()) for encoder in self._encoders(k))
+        return TwoViewNetwork(images, texts, label_layer=label_layer, judge=judge)
 
     def _loss(
         self, network: TwoViewNetwork, x: Tensor, y: Tensor, labels: Tensor, context: FitContext
