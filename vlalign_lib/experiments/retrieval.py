@@ -342,6 +342,7 @@ def _config(name: str, dataset: str, settings: RetrievalSettings) -> dict[str, A
 
 _FOR_PICTURES: Mapping[str, Mapping[str, Any]] = {
     "deep_sm": {},
+    "cmdn": {},
     "acmr": {},
     "dcca": {"n_components": 40, "batch_size": 400},
 }
