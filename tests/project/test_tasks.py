@@ -136,7 +136,11 @@ def test_an_altered_copy_is_replaced(mathjax, tmp_path, monkeypatch):
     assert (tmp_path / "tex.js").read_bytes() == mathjax
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", package(b"x")[:40]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an archive", package(b"x")[:40]],
+    ids=["empty", "no archive", "cut off"],  # an archive holds the time, an id must not
+)
 def test_a_broken_package_is_no_package(content):
     assert vendor.read_member(content) is None
 
