@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlalign_lib.losses import ContrastivePairLoss, _scores, contrastive_pair_loss
+from vlalign_lib.losses import ContrastivePairLoss, _scores, contrastive_pair, contrastive_pair_loss
 
 NAME = "losses.contrastive_pair_loss"
 
@@ -128,13 +128,15 @@ def test_positives_beside_pytorch_metric_learning(agrees, peer):
     classes=st.integers(1, 15),
     margin=st.floats(0, 3),
     block=st.integers(1, 200),
+    keep=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=40, deadline=None)
-def test_blocks_and_shapes_beside_loops(rows, width, classes, margin, block, seed):
+def test_blocks_and_shapes_beside_loops(rows, width, classes, margin, block, keep, seed):
     x, y, labels = embedded(rows, width, classes, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
+        patch.setattr(contrastive_pair, "KEEP", 2**23 if keep else 0)
         ours = with_gradients(
             lambda x, y: contrastive_pair_loss(x, y, labels, margin=margin, reduction="none"),
             x,

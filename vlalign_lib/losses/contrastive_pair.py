@@ -17,7 +17,7 @@ from vlalign_lib._tensors import (
     without_autocast,
 )
 from vlalign_lib.losses._gather import gather_rows
-from vlalign_lib.losses._scores import differentiable, row_blocks
+from vlalign_lib.losses._scores import KEEP, differentiable, row_blocks
 
 
 def contrastive_pair_loss(
@@ -133,11 +133,13 @@ class _PairSums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, labels: Tensor, margin: float) -> Tensor:
-        ctx.margin = margin
+        ctx.margin, ctx.kept = margin, []
         ctx.save_for_backward(x, y, labels)
         sums = x.new_empty(len(x))
         for part in row_blocks(len(x), len(y), x.device):
             d = distances(x[part], y)
+            if len(x) * len(y) <= KEEP:
+                ctx.kept.append(d)
             same = labels[part, None] == labels
             sums[part] = torch.where(same, d, (margin - d).clamp(min=0)).square().sum(dim=1) / 2
         return sums
@@ -149,13 +151,14 @@ class _PairSums(torch.autograd.Function):
             return *differentiable(plain_sums, (x, y), grads, labels, ctx.margin), None, None
         (grad,) = grads
         dx, dy = torch.empty_like(x), torch.zeros_like(y)
-        for part in row_blocks(len(x), len(y), x.device):
-            d = distances(x[part], y)
+        for i, part in enumerate(row_blocks(len(x), len(y), x.device)):
+            d = ctx.kept[i] if ctx.kept else distances(x[part], y)
             same = labels[part, None] == labels
             push = (d - ctx.margin).clamp(max=0) / torch.where(d == 0, 1, d)
             pull = torch.where(same, 1, push * (d != 0)) * grad[part, None]  # (b, B)
             torch.sub(pull.sum(dim=1, keepdim=True) * x[part], pull @ y, out=dx[part])
             dy += pull.sum(dim=0)[:, None] * y - pull.T @ x[part]
+        ctx.kept = []
         return dx, dy, None, None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, overload
+from dataclasses import dataclass
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ from vlalign_lib.losses._mining import (
 )
 
 
-class TripletStatistics(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TripletStatistics:
     """What a batch of triplets looked like, read in the pass that computed the loss.
 
     The numbers are tensors without axes, on the device of the batch: nothing waits for them until
