@@ -12,7 +12,6 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import numpy as np
 import torch
-import triton.language as tl
 import triton.runtime.interpreter as interpreter
 
 from vlalign_lib.temporal import _triton
@@ -83,7 +82,7 @@ def everything(cost, lengths, gamma, direction, settings):
     """
     before = {name: getattr(_triton, name) for name in settings}
     for name, value in settings.items():
-        setattr(_triton, name, tl.constexpr(value) if name == "SHUFFLES" else value)
+        setattr(_triton, name, getattr(_triton, value) if name == "_neighbour" else value)
     try:
         copies = [None if t is None else t.clone() for t in (cost, lengths, direction)]
         launches = WATCH.launches

@@ -245,7 +245,7 @@ def test_scan_in_place_of_shuffles(interpreted, costs):
     """Older releases of Triton have no gather: the same numbers, to the bit."""
     cost, z = costs(2, 5, 7).float(), costs(2, 5, 7, seed=1).float()
     ours = interpreted(cost, 0.2, direction=z)[:3]
-    scans = interpreted(cost, 0.2, direction=z, SHUFFLES=False)[:3]
+    scans = interpreted(cost, 0.2, direction=z, _neighbour="_scanned")[:3]
     for one, other in zip(ours, scans, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -270,7 +270,7 @@ def signatures(module, dtype):
         shared |= {"SWAPPED": False, "LENGTHS": True}
         yield module._forward_tile, number, types | edges, shared | forward | {"FUSED": not tiled}
         yield module._tangent_tile, number, types | wide, shared
-        yield module._flow_tile, number, types | {"row_edges": number}, shared | {"SECOND": False}
+        yield module._flow_tile, number, types | wide, shared | {"SECOND": False}
         yield module._flow_tile, number, types | wide, shared | {"SECOND": True}
 
 

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ LANES = 32  # of a tile
 WIDTH = 128  # columns of a tile where there are few pairs
 MANY = 1024  # pairs that keep a card busy without cutting matrices into blocks
 SHORT = 256  # steps up to which a program looks at the costs of its pairs itself
+LARGEST = 1 << 20  # exponent of a single cost, so that its fraction has digits left
 NOTHING = tl.constexpr(-(1 << 30))  # exponent of a probability of zero
-SHUFFLES = tl.constexpr(hasattr(tl, "gather"))  # Triton 3.3 or later
 
 # How a pair is computed.
 PROBABILITIES = tl.constexpr(0)
@@ -83,7 +84,7 @@ def forward(
     quick = cost.dtype == torch.float32 and gamma > 0 and 1e-30 < 1 / gamma / math.log(2) < 1e30
     rate = -1 / gamma / math.log(2) if quick else 0.0
     coarse = float(np.float32(rate))
-    limit = float((1 << 29) // (plan.lanes + plan.steps)) - 8.0
+    limit = float(min(LARGEST, (1 << 29) // (plan.lanes + plan.steps) - 8))
     with _on(cost.device):
         if not fused:
             tiles = triton.cdiv(cost.shape[1], 32), triton.cdiv(cost.shape[2], 128)
@@ -256,7 +257,7 @@ def _flow(
     second: bool,
 ) -> None:
     plan = Plan.of(result.shape)
-    by_rows, _ = plan.edges(result, torch.float64 if second else result.dtype)
+    by_rows, _ = plan.edges(result, torch.float64)
     with _on(result.device):
         for diagonal, grid in plan.launches(backwards=True):
             _flow_tile[grid](
@@ -283,8 +284,11 @@ def _zeros_beyond(lengths: Tensor | None, like: Tensor) -> Tensor:
 
 
 def _bits(value: float) -> int:
-    """Return the bits of a double: Triton rounds floats to single precision on the way."""
-    bits: int = struct.unpack("<q", struct.pack("<d", value))[0]
+    """Return the bits of a double: Triton rounds floats to single precision on the way.
+
+    Triton goes by the size of a whole number, too; those of normal numbers all take 64 bits.
+    """
+    bits: int = struct.unpack("<q", struct.pack("<d", max(value, sys.float_info.min)))[0]
     return bits
 
 
@@ -293,22 +297,27 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
 
 
 @triton.jit
-def _shifted(left, left_last, left_single, right, right_last, right_single):
-    """Combine two runs of lanes: what the lane before the last one holds, and the last one."""
-    return tl.where(right_single != 0, left_last, right), right_last, right_single * 0
+def _shuffled(values, lane, STEP: tl.constexpr):
+    """Return what the lane ``STEP`` (1: above, -1: below) holds; the outermost keeps its own."""
+    other = tl.minimum(tl.maximum(lane - STEP, 0), values.shape[1] - 1)
+    return tl.gather(values, tl.broadcast_to(other, values.shape), 1)
 
 
 @triton.jit
-def _neighbour(values, lane, STEP: tl.constexpr):
-    """Return what the lane ``STEP`` (1: above, -1: below) holds; the outermost keeps its own."""
-    if SHUFFLES:
-        last: tl.constexpr = values.shape[1] - 1
-        other = tl.minimum(tl.maximum(lane - STEP, 0), last)
-        moved = tl.gather(values, tl.broadcast_to(other, values.shape), 1)
-    else:
-        single = tl.full(values.shape, 1, tl.int32)
-        moved, _, _ = tl.associative_scan((values, values, single), 1, _shifted, reverse=STEP < 0)
+def _combined(before, last, single, next_before, next_last, next_single):
+    """Combine two runs of lanes: what the lane before the last one holds, and the last one."""
+    return tl.where(next_single != 0, last, next_before), next_last, next_single * 0
+
+
+@triton.jit
+def _scanned(values, lane, STEP: tl.constexpr):
+    """Do the same by a scan."""
+    single = tl.full(values.shape, 1, tl.int32)
+    moved, _, _ = tl.associative_scan((values, values, single), 1, _combined, reverse=STEP < 0)
     return moved
+
+
+_neighbour = _shuffled if hasattr(tl, "gather") else _scanned  # Triton 3.2 has no gather
 
 
 @triton.jit
@@ -419,15 +428,22 @@ def _unpacked(packed):
 
 @triton.jit
 def _weight(cost, rate, rate_rest):
-    """Return exp(-cost / gamma) as a float near 1 and an exponent, exact to float32.
+    """Return exp(-cost / gamma) as a float near 1 and an exponent, right to the last bit but one.
 
     ``rate + rate_rest`` is -1 / (gamma ln 2) to twice the precision, since the error of an
-    exponent is the relative error of the weight.
+    exponent is the relative error of the weight. The polynomial is (2^x - 1) / x for
+    -1/2 <= x <= 1/2 with the least relative error of 2^x, 2.6e-9: the exponential of the hardware
+    is less exact, and its errors add up along a path.
     """
     exponent = cost * rate
-    rest = tl.fma(cost, rate, -exponent) + cost * rate_rest
     whole = tl.floor(exponent + 0.5)
-    return tl.exp2((exponent - whole) + rest), whole.to(tl.int32)
+    x = (exponent - whole) + (tl.fma(cost, rate, -exponent) + cost * rate_rest)
+    series = 1.53491157e-4 * x + 1.34041312e-3
+    series = series * x + 9.61849000e-3
+    series = series * x + 5.55031933e-2
+    series = series * x + 2.40226477e-1
+    series = series * x + 6.93147182e-1
+    return series * x + 1.0, whole.to(tl.int32)
 
 
 @triton.jit
@@ -439,11 +455,23 @@ def _transition(diagonal, above, left, KIND: tl.constexpr):
     """
     rest = above + left
     total = diagonal + rest
-    share = 1.0 / tl.where(total > 0, total, total * 0 + 1)
+    total = tl.where(total > 0, total, total * 0 + 1)
+    share = 1.0 / total
+    if total.dtype == tl.float32:  # the hardware divides less exactly than it could
+        share = tl.fma(share, tl.fma(-total, share, total * 0 + 1), share)
     p = tl.where(rest > 0, tl.minimum(diagonal * share, 1.0), 1.0).to(KIND)
     missing = 1.0 - p
     q = tl.where(left > 0, tl.minimum((above * share).to(KIND), missing), missing)
     return p, q
+
+
+@triton.jit
+def _three(p, q):
+    """Return the probabilities of all three predecessors in float64, from the two stored ones."""
+    closed = (1.0 - p) - q == 0
+    p = p.to(tl.float64)
+    q = tl.where(closed, 1.0 - p, q.to(tl.float64))
+    return p, q, tl.where(closed, 0.0, (1.0 - p) - q)
 
 
 @triton.jit(do_not_specialize=[*SIZES, "gamma_bits", "unit_bits"])
@@ -660,9 +688,8 @@ def _tangent_tile(
         up = tl.where(lane == 0, edge0, _neighbour(rate, lane, 1))
         # Differences from the left one, whose probability is what is missing from 1, or from
         # the upper one where the left one is closed.
-        origin = tl.where((1.0 - p0) - q0 > 0, rate, up)
-        p = p0.to(tl.float64)
-        q = q0.to(tl.float64)
+        p, q, rest = _three(p0, q0)
+        origin = tl.where(rest > 0, rate, up)
         mean = origin + p * (diagonal_rate - origin) + q * (up - origin)
         change = -p * (diagonal_rate - mean) / gamma
         tl.store(diagonal_change + place + step * stride, change.to(kind), mask=here)
@@ -697,7 +724,6 @@ def _flow_tile(
         PAIRS, HEIGHT, SWAPPED, LENGTHS,
     )  # fmt: skip
     kind: tl.constexpr = result.dtype.element_ty
-    wider: tl.constexpr = tl.float64 if SECOND else kind
     stride = step_stride.to(tl.int64)
     order = tall - 1 - lane  # the lane of the last row goes first
     exists = lane < tall
@@ -710,25 +736,25 @@ def _flow_tile(
     enters = exists & (lane == HEIGHT - 1) & (top + HEIGHT < last_lane)
     is_last = (top + lane == last_lane - 1) & (wide > 0) & (start + wide == last_step)
 
-    zero = tl.zeros([PAIRS, HEIGHT], wider)
+    zero = tl.zeros([PAIRS, HEIGHT], tl.float64)
     # What flows to the left, upwards (with what flows diagonally there), and diagonally.
     left, up, across, edge0, edge1, edge2, edge3 = zero, zero, zero, zero, zero, zero, zero
     if BLOCKS:
         mask = exists & (wide > 0) & (start + width < last_step)
         aside = base + (start + width) * stride
-        x = tl.load(result + aside, mask=mask, other=0.0).to(wider)
+        x = tl.load(result + aside, mask=mask, other=0.0).to(tl.float64)
         p = tl.load(to_diagonal + aside, mask=mask, other=0.0)
         q = tl.load(to_above + aside, mask=mask, other=0.0)
-        rest = (1.0 - p) - q
-        left = x * rest.to(wider)
-        across = x * p.to(wider)
+        p, q, rest = _three(p, q)
+        left = x * rest
+        across = x * p
         if SECOND:
-            flow = tl.load(expected + aside, mask=mask, other=0.0).to(wider)
-            dp = tl.load(diagonal_change + aside, mask=mask, other=0.0).to(wider)
-            dq = tl.load(above_change + aside, mask=mask, other=0.0).to(wider)
+            flow = tl.load(expected + aside, mask=mask, other=0.0).to(tl.float64)
+            dp = tl.load(diagonal_change + aside, mask=mask, other=0.0).to(tl.float64)
+            dq = tl.load(above_change + aside, mask=mask, other=0.0).to(tl.float64)
             left -= flow * tl.where(rest > 0, dp + dq, 0.0)
             across += flow * dp
-    seed = tl.load(seeds + pair, mask=pair < pairs, other=0.0).to(wider)
+    seed = tl.load(seeds + pair, mask=pair < pairs, other=0.0).to(tl.float64)
     if SECOND:
         seed = seed * 0.0
     left = tl.where(is_last, seed, left)
@@ -749,14 +775,14 @@ def _flow_tile(
         here = exists & (step >= order) & (step - order < wide)
         x = left + tl.where(lane == HEIGHT - 1, edge0, _neighbour(up, lane, -1))
         tl.store(result + place - step * stride, x.to(kind), mask=here)
-        rest = (1.0 - p0) - q0
-        to_up = x * q0.to(wider) + across
-        to_left = x * rest.to(wider)
-        to_across = x * p0.to(wider)
+        p, q, rest = _three(p0, q0)
+        to_up = x * q + across
+        to_left = x * rest
+        to_across = x * p
         if SECOND:
-            flow = _at(expected, place, -stride, step, order, exists, wide, 0.0).to(wider)
-            dp = _at(diagonal_change, place, -stride, step, order, exists, wide, 0.0).to(wider)
-            dq = _at(above_change, place, -stride, step, order, exists, wide, 0.0).to(wider)
+            flow = _at(expected, place, -stride, step, order, exists, wide, 0.0).to(tl.float64)
+            dp = _at(diagonal_change, place, -stride, step, order, exists, wide, 0.0).to(tl.float64)
+            dq = _at(above_change, place, -stride, step, order, exists, wide, 0.0).to(tl.float64)
             to_up += flow * dq
             to_left -= flow * tl.where(rest > 0, dp + dq, 0.0)
             to_across += flow * dp
