@@ -60,7 +60,8 @@ class CCL(DeepMethod):
 
     The paper has two streams, the whole items and their parts. Feature vectors have no parts, so
     that only the coarse one is left of it; for pictures ``regions`` adds the fine one, with the
-    cells of a grid as parts, averaged and joined with the whole. Texts stay whole.
+    cells of a grid as parts, encoded alike, averaged and joined with the whole; rows and columns
+    of pixels that fill no cell are left out of the parts. Texts stay whole.
 
     Args:
         margin: m ≥ 0, between unit vectors, whose distances go up to 2.
