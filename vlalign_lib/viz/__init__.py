@@ -14,6 +14,7 @@ from vlalign_lib.viz.intervals import interval_plot
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
 from vlalign_lib.viz.retrieval import retrieval_grid
 from vlalign_lib.viz.scatter import embedding_scatter
+from vlalign_lib.viz.search import GlyphSearch, glyph_search
 from vlalign_lib.viz.slider import FrameSlider, frame_slider
 from vlalign_lib.viz.spectrum import correlation_spectrum
 from vlalign_lib.viz.style import WIDTH, canvas, style, use_style
@@ -25,6 +26,7 @@ __all__ = [
     "PALETTE",
     "WIDTH",
     "FrameSlider",
+    "GlyphSearch",
     "book_map",
     "canvas",
     "colour",
@@ -35,6 +37,7 @@ __all__ = [
     "frame_slider",
     "fusion_wirings",
     "gallery_curves",
+    "glyph_search",
     "has_colour",
     "interval_plot",
     "is_live",
