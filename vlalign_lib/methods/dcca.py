@@ -49,7 +49,10 @@ class DCCA(DeepMethod):
         correlations_: (k,) its correlations on the training pairs.
 
     Raises:
-        ValueError: in ``fit``; a batch of k + 1 pairs or fewer.
+        ValueError: in ``fit``; a batch of k + 1 pairs or fewer, or as few held-out pairs.
+
+    Warns:
+        UserWarning: in ``fit``; batches of fewer than 2.5 pairs a dimension.
 
     Source:
         Andrew, Arora, Bilmes, Livescu, "Deep canonical correlation analysis", ICML 2013,
@@ -98,6 +101,13 @@ class DCCA(DeepMethod):
         return cca_loss(*network(x, y), reg=self.reg, gather=True)
 
     def _monitor(self, x: Tensor, y: Tensor, labels: Tensor) -> Callable[[nn.Module], float]:
+        if len(x) - 1 <= self.n_components:
+            raise ValueError(
+                f"validation: {len(x)} pairs with {self.n_components} dimensions correlate "
+                f"perfectly whatever the epoch; hold out more than {2.5 * self.n_components:g} "
+                "pairs, or use fewer dimensions (chapter 5)"
+            )
+
         def minus_correlation(network: nn.Module) -> float:
             """All held-out pairs at once: a batch of what is left over would mean nothing."""
             device = next(network.parameters()).device
