@@ -380,15 +380,17 @@ def test_a_forked_process_can_go_on(costs):
     assert answer.get()
 
 
-def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+def test_work_is_shared_without_gaps_and_errors_reach_the_caller():
+    done = []
+    _numba._share(lambda k, first, last: done.append((first, last)), 10, 3)
+    assert sorted(done) == [(0, 3), (3, 6), (6, 10)]
 
-    def work(first, last):
+    def work(k, first, last):
         if first > 0:
             raise KeyError("second half")
 
     with pytest.raises(KeyError, match="second half"):
-        _numba._share(work, 10, 10**9)
+        _numba._share(work, 10, 2)
 
 
 def test_importing_the_library_leaves_numba_alone():

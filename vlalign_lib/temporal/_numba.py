@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ State = tuple[Tensor, ...]
 WORTH_A_THREAD = 400_000  # cells that keep a thread busy for much longer than it takes to start
 CACHED = 1 << 20  # bytes of probabilities that stay in a processor's own cache
 ROWS_COST = 2.0  # how much longer a cell takes where the lanes are rows
-_KEPT = threading.local()  # scratch memory of every thread
+_KEPT = threading.local()  # scratch memory of every thread that calls
 # log2(e) to twice the digits of float64
 LOG2_E = Fraction(1.4426950408889634) + Fraction(2.0355273740931033e-17)
 
@@ -90,21 +89,24 @@ def _run(
         lanes = BYTES // answer.itemsize
         by_pairs = _lanes_are_pairs(size, n, m, lanes)
         function = getattr(_numba_pairs if by_pairs else _numba_rows, name)
-        depth = (2 if arrays[-1] is None else 4) * lanes
+        blocks = -(-size // lanes) if by_pairs else size
+        threads = max(1, min(torch.get_num_threads(), blocks, size * n * m // WORTH_A_THREAD))
+        others: list[tuple[Any, ...]]
+        if name == "values":
+            others = [(gamma, scale)] * threads
+        else:
+            room = (m + lanes) * (2 if arrays[-1] is None else 4) * lanes
+            others = [(scale, _scratch(room, answer.dtype, k)) for k in range(threads)]
 
-        def work(first: int, last: int) -> None:
-            if name == "values":
-                function(*arrays, ends, n, m, gamma, scale, first, last, answer, odd)
-            else:
-                weights = _scratch((m + lanes) * depth, answer.dtype)
-                function(*arrays, ends, n, m, scale, weights, first, last, answer, odd)
+        def work(k: int, first: int, last: int) -> None:
+            function(*arrays, ends, n, m, *others[k], first, last, answer, odd)
 
-        _share(work, -(-size // lanes) if by_pairs else size, size * n * m)
+        _share(work, blocks, threads)
     if odd.any():
         getattr(_numba_exact, name)(*arrays, ends, odd, n, m, gamma, scale.limit, answer)
 
 
-def _scratch(least: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _scratch(least: int, dtype: np.dtype[Any], which: int) -> NDArray[Any]:
     """Return room for at least so many probabilities, as far as possible the same every time.
 
     The first touch of fresh memory takes longer than the computation.
@@ -113,9 +115,10 @@ def _scratch(least: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if least > room:
         return np.empty(least, dtype)
     kept: dict[str, NDArray[Any]] = _KEPT.__dict__
-    if dtype.char not in kept:
-        kept[dtype.char] = np.empty(room, dtype)
-    return kept[dtype.char]
+    name = f"{dtype.char}{which}"
+    if name not in kept:
+        kept[name] = np.empty(room, dtype)
+    return kept[name]
 
 
 def _lanes_are_pairs(size: int, n: int, m: int, lanes: int) -> bool:
@@ -147,29 +150,25 @@ def _scale(gamma: float, length: int, dtype: np.dtype[Any]) -> _Scale:
     return _Scale(high, low, real(limit), real(1 / gamma))
 
 
-def _share(work: Callable[[int, int], None], blocks: int, cells: int) -> None:
-    """Run ``work`` on all blocks, on as many threads as torch has where it pays.
+def _share(work: Callable[[int, int, int], None], blocks: int, count: int) -> None:
+    """Run ``work(k, first, last)`` on all blocks, on ``count`` threads, of which k is one.
 
     The threads live as long as the call: nothing is left over that a fork or another thread of
     the caller could meet half-way.
     """
-    count = min(torch.get_num_threads(), blocks, cells // WORTH_A_THREAD)
-    if count < 2:
-        work(0, blocks)
-        return
     edges = [blocks * k // count for k in range(count + 1)]
     errors: list[BaseException] = []
 
-    def guarded(first: int, last: int) -> None:
+    def guarded(k: int) -> None:
         try:
-            work(first, last)
+            work(k, edges[k], edges[k + 1])
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=guarded, args=pair) for pair in pairwise(edges[1:])]
+    threads = [threading.Thread(target=guarded, args=(k,)) for k in range(1, count)]
     for thread in threads:
         thread.start()
-    guarded(edges[0], edges[1])
+    guarded(0)
     for thread in threads:
         thread.join()
     if errors:
