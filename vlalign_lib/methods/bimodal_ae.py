@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from vlalign_lib._validate import check_paired
 from vlalign_lib.linear._base import Name
-from vlalign_lib.methods._base import DeepMethod
+from vlalign_lib.methods._decoding import DecodingMethod, Views
 from vlalign_lib.methods._network import TwoViewNetwork
 from vlalign_lib.models.encoders import VectorEncoder
 from vlalign_lib.training import FitContext
+
+_IMAGES: Name = "images"
+_TEXTS: Name = "texts"
 
 
 class _OneCode(TwoViewNetwork):
@@ -33,7 +39,7 @@ class _OneCode(TwoViewNetwork):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class BimodalAE(DeepMethod):
+class BimodalAE(DecodingMethod):
     r"""Train one code from which both views can be reconstructed.
 
     .. math::
@@ -71,6 +77,8 @@ class BimodalAE(DeepMethod):
         >>> method = BimodalAE(epochs=2, random_state=0).fit(train.images, train.texts)
         >>> method.embed_texts(train.texts[:3]).shape
         (3, 64)
+        >>> method.embed_pairs(train.images[:3], train.texts[:3]).shape
+        (3, 64)
     """
 
     dropout: float = 0.0
@@ -84,6 +92,50 @@ class BimodalAE(DeepMethod):
         Certain: a third of the data whole, a third with each view alone. Not theirs: the widths.
         """
         return cls(missing=1 / 3)
+
+    def embed_pairs(self, images: ArrayLike, texts: ArrayLike) -> NDArray[np.float64]:
+        """Return the codes (n, k) of whole pairs: features of both views, or a query of both.
+
+        Args:
+            images: (n, p), or pictures (n, height, width), as in ``fit``.
+            texts: (n, q), the partners.
+
+        Returns:
+            (n, k), in the space of ``embed_images`` and ``embed_texts``.
+
+        Raises:
+            ValueError: views that are not paired, or of another width than in training.
+            sklearn.exceptions.NotFittedError: before ``fit``.
+        """
+        x, y = self._rows(images, "images"), self._rows(texts, "texts")
+        check_paired(x, y, ("images", "texts"))
+        network: Any = self.network_.eval()
+        device = next(network.parameters()).device
+        zx, zy = (
+            self._shaped((rows - self._learned(view, "mean")) / self._learned(view, "scale"), view)
+            for rows, view in ((x, _IMAGES), (y, _TEXTS))
+        )
+        with torch.no_grad():
+            codes: NDArray[np.float64] = (
+                network.code(zx.to(device), zy.to(device)).double().cpu().numpy()
+            )
+        return codes
+
+    def reconstruct(self, images: ArrayLike, texts: ArrayLike) -> Views:
+        """Return both views as the code of the pair tells them.
+
+        Args:
+            images: (n, p), or pictures (n, height, width), as in ``fit``.
+            texts: (n, q), the partners.
+
+        Returns:
+            (n, p) images and (n, q) texts, in the units of the training data.
+
+        Raises:
+            ValueError: views that are not paired, or of another width than in training.
+            sklearn.exceptions.NotFittedError: before ``fit``.
+        """
+        return self._decoded(self.embed_pairs(images, texts))
 
     def _network(self) -> TwoViewNetwork:
         if not 0 <= self.missing <= 0.5:

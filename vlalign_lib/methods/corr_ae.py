@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor
 
 from vlalign_lib.losses import correspondence_loss
-from vlalign_lib.methods._base import DeepMethod
+from vlalign_lib.methods._decoding import DecodingMethod
 from vlalign_lib.methods._network import TwoViewNetwork
 from vlalign_lib.models.encoders import VectorEncoder
 from vlalign_lib.training import FitContext
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class CorrAE(DeepMethod):
+class CorrAE(DecodingMethod):
     r"""Train one autoencoder a view, and draw the codes of partners together.
 
     .. math::
@@ -111,6 +111,7 @@ class CorrCrossAE(CorrAE):
             + \tfrac{\alpha}{k} \lVert u - v \rVert^2
 
     What one view alone shows has no use in the partner's reconstruction, and need not be kept.
+    At α = 0 this is two separate translations, whose codes have nothing to do with each other.
 
     Args:
         alpha: α in [0, 1]; None for the paper's 0.2.
@@ -127,6 +128,14 @@ class CorrCrossAE(CorrAE):
 
     Chapter:
         4, Autoencoders.
+
+    Example:
+        >>> from vlalign_lib.data import load_digit_halves
+        >>> train = load_digit_halves().split("train")
+        >>> method = CorrCrossAE(epochs=2, random_state=0).fit(train.images, train.texts)
+        >>> images, texts = method.reconstruct_from_images(train.images[:3])
+        >>> images.shape, texts.shape
+        ((3, 32), (3, 32))
     """
 
     _variant = "cross"
@@ -141,6 +150,9 @@ class CorrFullAE(CorrAE):
         \min \; (1 - \alpha) \sum_{c \in \{u, v\}} \Bigl( \tfrac1p \lVert x - \hat x(c) \rVert^2
             + \tfrac1q \lVert y - \hat y(c) \rVert^2 \Bigr)
             + \tfrac{\alpha}{k} \lVert u - v \rVert^2
+
+    Each decoder reads both codes, and that alone ties them: a decoder has one language. Even at
+    α = 0 the codes of partners come near.
 
     Args:
         alpha: α in [0, 1]; None for the paper's 0.8.
@@ -157,6 +169,14 @@ class CorrFullAE(CorrAE):
 
     Chapter:
         4, Autoencoders.
+
+    Example:
+        >>> from vlalign_lib.data import load_digit_halves
+        >>> train = load_digit_halves().split("train")
+        >>> method = CorrFullAE(epochs=2, random_state=0).fit(train.images, train.texts)
+        >>> images, texts = method.reconstruct_from_images(train.images[:3])
+        >>> images.shape, texts.shape
+        ((3, 32), (3, 32))
     """
 
     _variant = "full"
