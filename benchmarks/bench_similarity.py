@@ -22,6 +22,7 @@ from vlalign_lib.similarity import MinibatchCKA, cka
 
 PACKAGES = ("numpy", "torch", "ckatorch")
 Matrix = NDArray[Any]
+WIDTH = 25.0  # of the rbf kernels of the loss, half a typical distance
 
 
 def views(n: int, p: int, q: int, dtype: Any = np.float64) -> tuple[Matrix, Matrix]:
@@ -92,10 +93,10 @@ def library_peers(x: Matrix, y: Matrix, *, single: bool) -> dict[str, Peer]:
         "netrep's formulation": Peer(
             lambda: by_angle(x, y),
             tolerance=1e-3 if single else 1e-8,
-            rounds=3 if len(x) > 2000 else None,
+            rounds=2 if len(x) > 2000 else None,
             note="np.linalg.norm adds n² squares in float32" if single else "",
         ),
-        "ckatorch": Peer(lambda: cka_base(*tensors), rounds=3 if len(x) > 2000 else None),
+        "ckatorch": Peer(lambda: cka_base(*tensors), rounds=2 if len(x) > 2000 else None),
     }
 
 
@@ -211,9 +212,14 @@ def minibatch_case() -> Case:
     )
 
 
+def length(matrix: Tensor) -> Tensor:
+    """torch.linalg.norm loses three digits of a large float32 matrix, and the gradient too."""
+    return matrix.square().sum().sqrt()
+
+
 def plain_columns(x: Tensor, y: Tensor, unbiased: bool) -> Tensor:
     x, y = x - x.mean(0), y - y.mean(0)
-    return 1 - (x.T @ y).square().sum() / torch.linalg.norm(x.T @ x) / torch.linalg.norm(y.T @ y)
+    return 1 - (x.T @ y).square().sum() / length(x.T @ x) / length(y.T @ y)
 
 
 def plain_rows(x: Tensor, y: Tensor, unbiased: bool) -> Tensor:
@@ -229,7 +235,7 @@ def plain_rows(x: Tensor, y: Tensor, unbiased: bool) -> Tensor:
             means = means - means.sum() / (2 * (n - 1))
             grams.append((gram - means[:, None] - means) * keep)
         k, m = grams
-    return 1 - (k * m).sum() / torch.linalg.norm(k) / torch.linalg.norm(m)
+    return 1 - (k * m).sum() / length(k) / length(m)
 
 
 def plain_rbf(x: Tensor, y: Tensor, unbiased: bool) -> Tensor:
@@ -238,12 +244,12 @@ def plain_rbf(x: Tensor, y: Tensor, unbiased: bool) -> Tensor:
         products = view @ view.T
         norms = products.diagonal()
         squared = norms[:, None] + norms - 2 * products
-        gram = torch.exp(-squared / (2 * 8.0**2))
+        gram = torch.exp(-squared / (2 * WIDTH**2))
         means = gram.mean(0)
         means = means - means.mean() / 2
         grams.append(gram - means[:, None] - means)
     k, m = grams
-    return 1 - (k * m).sum() / torch.linalg.norm(k) / torch.linalg.norm(m)
+    return 1 - (k * m).sum() / length(k) / length(m)
 
 
 def loss_case(
@@ -265,7 +271,7 @@ def loss_case(
             peers = {"by rows, autograd": Peer(step(plain_rows))}
             if not unbiased:
                 peers["by columns, autograd"] = Peer(step(plain_columns))
-        width = {"sigma": 8.0} if kernel == "rbf" else {}
+        width = {"sigma": WIDTH} if kernel == "rbf" else {}
         name = f"{'rbf ' if kernel == 'rbf' else ''}CKA loss{', unbiased' * unbiased}"
         return Case(
             operation=f"{name}, forward and backward, float32",
@@ -273,7 +279,7 @@ def loss_case(
             ours=step(cka_loss, kernel=kernel, **width),
             peers=peers,
             difference=lambda a, b: float((a - b).abs().max() / b.abs().max()),
-            tolerance=2e-4 if kernel == "rbf" else 2e-5,
+            tolerance=2e-3 if kernel == "rbf" else 5e-5,
             goal=goal,
             function="losses.cka_loss",
         )
@@ -290,7 +296,7 @@ def long_views() -> float:
 CASES = [
     linear_case(4096, 512, np.float64, 6.0),
     linear_case(4096, 512, np.float32, 6.0),
-    linear_case(10_000, 128, np.float64, 6.0),
+    linear_case(6000, 128, np.float64, 6.0),
     linear_case(1024, 512, np.float64, 1.3),
     linear_case(512, 512, np.float64, 1.3),
     linear_case(512, 512, np.float32, 1.3),

@@ -19,8 +19,9 @@ more rows than columns never see an n×n matrix: on centred columns
 
 Two things keep narrow floats safe. Views are divided by a power of two near their largest
 magnitude, so that no fourth power overflows, and centred twice before any product: the second
-mean is what rounding left of a large first one. The rbf kernel enters as k − 1, which centring
-cannot tell from k, so that a wide one loses no digits.
+mean is what rounding left of a large first one. The rbf kernel enters as its difference from its
+level at the mean squared distance, which centring cannot tell from itself, so that the digits
+are those of what varies: neither a wide kernel near 1 nor a narrow one near 0 loses any.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from vlalign_lib.similarity._views import Settings
 
 Parts = list[Tensor]
 _ROUNDING = 16.0  # what is smaller than so many units of rounding is no variation
+_FAR = 30.0  # exponents beyond it do not count as the level of an rbf kernel
 _NARROWEST = 1e-18  # of a kernel, beside a view of size 1; its square is a number in float32 too
 
 
@@ -115,7 +117,7 @@ def _evaluate(
         parts = [_project(gram, n, mask, settings) for gram in grams]
         values = _inner_products(parts, sizes, own)
     else:
-        grams, sizes = [], []
+        grams, levels, sizes = [], [], []
         for i, view in enumerate((x, y)):
             distances, spread = _squared_distances(view)
             if settings.sigma is None:
@@ -124,11 +126,14 @@ def _evaluate(
                 sigmas[i] = (settings.sigma[i] / scales[i]).clamp(min=_NARROWEST)
             # A view without variation has a kernel without any; of width 0 there is none.
             flat = (spread.sum() <= _eps(x) ** 2 / 16) | (sigmas[i] == 0)
-            grams.append(_rbf(distances, (0.5 / sigmas[i] ** 2).masked_fill(flat, 0.0)))
-            sizes.append(grams[i].detach().sum() / n)
+            rate = (0.5 / sigmas[i] ** 2).masked_fill(flat, 0.0)
+            typical = (2 * rate * spread.sum() / n).clamp(max=_FAR)
+            grams.append(_rbf(distances, rate, typical))
+            levels.append((-typical).exp())
+            sizes.append(typical * levels[i] * n)
         parts = [_project(gram, n, mask, settings) for gram in grams]
         values = _inner_products(parts, sizes, own)
-        parts += grams
+        parts += [*grams, *levels]
     xy, xx, yy = (value / divisor for value in values)
     # Infinitely long is a view without variation: CKA and its gradient are 0.
     length_x, length_y = (own.masked_fill(own == 0, torch.inf).sqrt() for own in (xx, yy))
@@ -169,7 +174,8 @@ def _pull(
             if settings.kernel == "linear":
                 grad = slope @ view
             else:
-                slope.addcmul_(slope, parts[2 + i])  # times the kernel, of which 1 is taken off
+                # Times the kernel, from which its level was taken off.
+                slope = (slope * parts[4 + i]).addcmul_(slope, parts[2 + i])
                 grad = slope @ view
                 grad.addcmul_(slope.sum(dim=1, keepdim=True), view, value=-1)
         pulled[i] = grad if mask is None else grad.masked_fill_(~mask[:, None], 0.0)
@@ -247,7 +253,8 @@ def _project(gram: Tensor, n: Any, mask: Tensor | None, settings: Settings) -> T
     if gone is not None:
         gram = gram.masked_fill(gone, 0.0)
     if settings.unbiased:
-        means = (gram.sum(dim=1) - gram.diagonal()) / (n - 2)
+        gram.diagonal().zero_()  # before it can drown the others in the sums
+        means = gram.sum(dim=1) / (n - 2)
         means = means - means.sum() / (2 * (n - 1))
     else:
         means = gram.sum(dim=1) / n
@@ -259,9 +266,11 @@ def _project(gram: Tensor, n: Any, mask: Tensor | None, settings: Settings) -> T
     return gram if gone is None else gram.masked_fill(gone, 0.0)
 
 
-def _rbf(distances: Tensor, rate: Tensor) -> Tensor:
-    """Return exp(−rate d²) − 1, in place of the squared distances."""
-    return distances.mul_(-rate).expm1_()
+def _rbf(distances: Tensor, rate: Tensor, typical: Tensor) -> Tensor:
+    """Return exp(−rate d²) − exp(−typical) in place of the squared distances."""
+    kernel = distances.mul_(-rate).add_(typical).expm1_()
+    level = (-typical).exp()
+    return kernel * level if kernel.requires_grad else kernel.mul_(level)
 
 
 def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
