@@ -30,6 +30,8 @@ class Watch:
         builder, executor = interpreter.InterpreterBuilder, interpreter.GridExecutor
         self.load, self.store = builder.create_masked_load, builder.create_masked_store
         self.launch, self.arguments = executor.__call__, executor._init_args_hst
+        self.patch = interpreter._patch_lang
+        interpreter._patch_lang = self.patch_once
         builder.create_masked_load = lambda b, pointers, mask, *rest: (
             self.note(self.reads, b, pointers, mask),
             self.load(b, pointers, mask, *rest),
@@ -40,6 +42,13 @@ class Watch:
         )[1]
         executor.__call__ = lambda grid, *args, **kwargs: self.run(grid, args, kwargs)
         executor._init_args_hst = lambda grid, *args: self.know(self.arguments(grid, *args))
+
+    def patch_once(self, function):
+        """Make the language interpret once a launch, not at every call of a helper."""
+        if function.__module__ in self.patched:
+            return interpreter._LangPatchScope()
+        self.patched.add(function.__module__)
+        return self.patch(function)
 
     def know(self, arguments):
         tensors = [a for a in (*arguments[0], *arguments[1].values()) if torch.is_tensor(a)]
@@ -54,6 +63,7 @@ class Watch:
 
     def run(self, grid, args, kwargs):
         self.launches += 1
+        self.patched = set()
         self.reads, self.writes = [], []
         result = self.launch(grid, *args, **kwargs)
         read, readers = map(np.concatenate, zip(*self.reads, strict=True))
