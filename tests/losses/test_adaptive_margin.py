@@ -8,6 +8,7 @@ import torch
 
 from vlalign_lib.losses import (
     AdaptiveMarginTripletLoss,
+    _mining,
     adaptive_margin_triplet_loss,
     margin_weight,
     triplet_loss,
@@ -212,6 +213,23 @@ def test_nan_comes_out_as_nan():
     assert value.isnan()
     assert dx.isnan().any()
     assert dy.isnan().any()
+
+
+def test_on_a_gpu_the_host_never_waits(no_host_reads, monkeypatch):
+    monkeypatch.setattr(_mining, "compiled", lambda: None)
+    x, y, labels, alike = embedded()
+    module = AdaptiveMarginTripletLoss(4, 4).double()
+    with no_host_reads:
+        for random in (False, True):
+            with_gradients(
+                lambda x, y, r=random: adaptive_margin_triplet_loss(
+                    x, y, labels, alike, random_margins=r
+                ),
+                x,
+                y,
+            )
+        with_gradients(lambda x, y: module(x, y, labels), x, y)
+    assert module.seen.all()
 
 
 def test_half_precision_is_computed_in_float32():

@@ -217,6 +217,13 @@ def test_nan_comes_out_as_nan(view):
     assert each.isnan().sum() == (1 if view == 0 else len(each))
 
 
+def test_the_host_never_waits(no_host_reads):
+    x, y, labels = embedded()
+    with no_host_reads:
+        each = with_gradients(lambda x, y: contrastive_pair_loss(x, y, labels), x, y)
+    assert all(part.isfinite().all() for part in each)
+
+
 def test_half_precision_and_autocast():
     x, y, labels = embedded(rows=20)
     narrow = contrastive_pair_loss(x.half(), y.half(), labels)

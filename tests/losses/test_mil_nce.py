@@ -221,6 +221,15 @@ def test_nan_comes_out_as_nan(view):
     assert dy.isnan().any()
 
 
+@pytest.mark.usefixtures("both_ways")
+def test_the_host_never_waits(no_host_reads):
+    x, y = clips()
+    t = torch.tensor(0.5, dtype=torch.float64)
+    with no_host_reads:
+        each = with_gradients(lambda x, y, t: mil_nce_loss(x, y, temperature=t), x, y, t)
+    assert all(part.isfinite().all() for part in each)
+
+
 def test_half_precision_and_autocast():
     x, y = clips()
     narrow = mil_nce_loss(x.half(), y.half())

@@ -201,6 +201,15 @@ def test_nan_comes_out_as_nan(view):
     assert each.isnan().sum() == (1 if view == 0 else len(each))
 
 
+@pytest.mark.usefixtures("both_ways")
+def test_the_host_never_waits(no_host_reads):
+    x, y = paired()
+    t = torch.tensor(0.5, dtype=torch.float64)
+    with no_host_reads:
+        each = with_gradients(lambda x, y, t: sigmoid_pair_loss(x, y, scale=t), x, y, t)
+    assert all(part.isfinite().all() for part in each)
+
+
 def test_half_precision_and_autocast():
     x, y = paired(rows=20)
     narrow = sigmoid_pair_loss(x.half(), y.half())

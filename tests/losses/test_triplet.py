@@ -92,6 +92,11 @@ def drawn_picks(labels, directions, seed=0):
     return [_mining.random_negatives(labels, each).numpy() for each in numbers]
 
 
+def mined_by(module, scores, rule, rows):
+    slopes = torch.zeros_like(scores)
+    return module.mine(scores, slopes, rule, rows), slopes
+
+
 @pytest.fixture(params=["numba", "torch"])
 def backend(request, monkeypatch):
     if request.param == "torch":
@@ -159,7 +164,7 @@ def test_kernels_agree_with_the_reference(rows, classes, ties, within, mining, s
     rule = _mining.Rule(labels, 0.25, mining, picks=picks, within=within)
     part = slice(rows // 3, rows)
     (plain, slopes), (fast, fast_slopes) = (
-        module.mine(scores[part], rule, part) for module in (_mining, _mining_numba)
+        mined_by(module, scores[part], rule, part) for module in (_mining, _mining_numba)
     )
     torch.testing.assert_close(fast.hinge, plain.hinge, rtol=1e-6, atol=1e-6)
     assert torch.equal(fast.active, plain.active)
@@ -185,7 +190,7 @@ def test_ties_and_edges_beside_loops(rows, classes, within, mining, module, seed
     labels = torch.randint(classes, (rows,), generator=generator)
     picks = _mining.random_negatives(labels, torch.rand(rows, generator=generator))
     rule = _mining.Rule(labels, 0.5, mining, picks=picks, within=within)
-    mined, slopes = module.mine(scores, rule, slice(0, rows))
+    mined, slopes = mined_by(module, scores, rule, slice(0, rows))
     hinge, active, count = (np.zeros(rows) for _ in range(3))
     s, classes = scores.numpy(), labels.tolist()
     for a, p, n in chosen_triplets(s, classes, 0.5, mining, within, picks.tolist()):
@@ -208,7 +213,7 @@ def test_kernels_agree_with_the_reference_where_a_class_is_large():
         rule = _mining.Rule(labels, 0.2, mining)
         assert labels.sum() > _mining_numba.FEW
         (plain, slopes), (fast, fast_slopes) = (
-            module.mine(scores, rule, slice(0, 400)) for module in (_mining, _mining_numba)
+            mined_by(module, scores, rule, slice(0, 400)) for module in (_mining, _mining_numba)
         )
         torch.testing.assert_close(fast.hinge, plain.hinge, rtol=1e-6, atol=0)
         assert torch.equal(fast.active, plain.active)
@@ -502,6 +507,19 @@ def test_random_mining_repeats_with_its_generator():
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("mining", MININGS)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_on_a_gpu_the_host_never_waits(no_host_reads, monkeypatch, mining, reduction):
+    monkeypatch.setattr(_mining, "compiled", lambda: None)
+    x, y, labels = embedded()
+    with no_host_reads:
+        value, dx, _ = with_gradients(
+            lambda x, y: triplet_loss(x, y, labels, mining=mining, reduction=reduction), x, y
+        )
+    assert value.isfinite().all()
+    assert dx.isfinite().all()
 
 
 def test_half_precision_is_computed_in_float32():

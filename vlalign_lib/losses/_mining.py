@@ -119,9 +119,11 @@ class _Hinges(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         u, v, *slopes = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives: through u and v alone
+            every = torch.empty(len(u), len(v), dtype=u.dtype, device=u.device)
             with torch.no_grad():
-                kept = [_mined_block(u, v, ctx.rule, rows)[1] for rows in _blocks(u)]
-            weighted = grad[:, None] * torch.cat(kept)  # (B, B)
+                for rows in _blocks(u):
+                    _mine_block(u, v, ctx.rule, rows, torch.empty_like(every[rows]), every[rows])
+            weighted = grad[:, None] * every
             return weighted @ v, weighted.T @ u, None, None
         if slopes:
             du, dv = (grad[0] * slope for slope in slopes)
@@ -134,15 +136,19 @@ def _go_over(
     u: Tensor, v: Tensor, rule: Rule, weights: Tensor | None
 ) -> tuple[Mined, Tensor, Tensor]:
     """Mine block by block; with ``weights`` (B,) of the anchors, gather the gradient as well."""
-    u, v = u.detach().contiguous(), v.detach().contiguous()
+    u, v, n = u.detach().contiguous(), v.detach().contiguous(), len(v)
     mined = Mined(
         torch.zeros_like(u[:, 0]),
         torch.zeros_like(rule.labels),
         torch.zeros_like(rule.labels),
     )
     du, dv = (torch.zeros_like(u), torch.zeros_like(v)) if weights is not None else (u, v)
-    for rows in _blocks(u):
-        part, slopes = _mined_block(u, v, rule, rows)
+    blocks = list(_blocks(u))
+    # Scores and slopes of a block lie where the last ones lay, in the cache.
+    rooms = [u.new_empty(blocks[0].stop, n) for _ in range(2)]
+    for rows in blocks:
+        scores, slopes = (room[: rows.stop - rows.start] for room in rooms)
+        part = _mine_block(u, v, rule, rows, scores, slopes)
         for whole, piece in zip(mined, part, strict=True):
             whole[rows] = piece
         if weights is not None:
@@ -159,12 +165,15 @@ def _blocks(u: Tensor) -> Iterator[slice]:
     return row_blocks(len(u), len(u), u.device)
 
 
-def _mined_block(u: Tensor, v: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
-    scores = u[rows] @ v.T  # (b, B)
+def _mine_block(
+    u: Tensor, v: Tensor, rule: Rule, rows: slice, scores: Tensor, slopes: Tensor
+) -> Mined:
+    """Mine the anchors in ``rows``, writing their scores and slopes (b, B) where they belong."""
+    torch.mm(u[rows], v.T, out=scores)
     if rule.margins is not None:
         scores += rule.margins[rule.labels[rows, None], rule.labels]
     kernels = compiled() if u.device.type == "cpu" else None
-    return mine(scores, rule, rows) if kernels is None else kernels.mine(scores, rule, rows)
+    return (mine if kernels is None else kernels.mine)(scores, slopes.zero_(), rule, rows)
 
 
 def _add_products(
@@ -180,8 +189,10 @@ def _add_products(
     dv.addmm_(slopes.T, u)
 
 
-def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
-    """Return the hinges of the anchors in ``rows`` and the slopes (b, B), given their scores.
+def mine(scores: Tensor, slopes: Tensor, rule: Rule, rows: slice) -> Mined:
+    """Return the hinges of the anchors in ``rows``, given their scores (b, B).
+
+    The slopes are added to ``slopes`` (b, B), which come as zeros.
 
     The readable reference, and what runs on a GPU.
     """
@@ -194,8 +205,6 @@ def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
     usable = positive & negative.any(dim=1, keepdim=True)  # a pair makes triplets with negatives
     raised = scores + rule.margin  # a triplet is active where its negative, raised, wins
     never = torch.inf
-    slopes = torch.zeros_like(scores)
-
     if rule.mining == "all":
         counted = negative & positive.any(dim=1, keepdim=True)
         ordered = scores.masked_fill(~positive, never).sort(dim=1).values
@@ -203,11 +212,11 @@ def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
         ordered = raised.masked_fill(~negative, -never).sort(dim=1).values
         beating = scores.shape[1] - torch.searchsorted(ordered, scores.contiguous(), right=True)
         beaten, beating = beaten * counted, beating * usable
-        slopes = (beaten - beating).to(scores.dtype)
+        slopes += beaten - beating
         active = beaten.sum(dim=1)
         hinge = (beaten * raised.double() - beating * scores.double()).sum(dim=1)
         triplets = positive.sum(dim=1) * negative.sum(dim=1)
-        return Mined(hinge.to(scores.dtype), active, triplets), slopes
+        return Mined(hinge.to(scores.dtype), active, triplets)
 
     if rule.mining == "hardest":
         best, chosen = scores.masked_fill(~usable, never).min(dim=1, keepdim=True)
@@ -228,7 +237,7 @@ def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
     amount = on.to(scores.dtype)
     slopes.scatter_add_(1, chosen, -amount).scatter_add_(1, against, amount)
     hinge = gap.masked_fill(~on, 0.0).sum(dim=1)
-    return Mined(hinge, on.sum(dim=1), usable.sum(dim=1)), slopes
+    return Mined(hinge, on.sum(dim=1), usable.sum(dim=1))
 
 
 @functools.cache

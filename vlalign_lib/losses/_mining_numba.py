@@ -22,9 +22,8 @@ from vlalign_lib.losses._mining import Mined, Rule
 FEW = 128  # levels that are compared with all scores rather than searched
 
 
-def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
-    """Return the hinges of the anchors in ``rows`` and the slopes (b, B), given their scores."""
-    slopes = torch.zeros_like(scores)
+def mine(scores: Tensor, slopes: Tensor, rule: Rule, rows: slice) -> Mined:
+    """Return the hinges of the anchors in ``rows``; add the slopes to ``slopes``, zeros so far."""
     hinge = np.zeros(len(scores))
     active, triplets = np.zeros((2, len(scores)), dtype=np.int64)
     order, start, end = (part.numpy() for part in rule.groups)
@@ -42,7 +41,7 @@ def mine(scores: Tensor, rule: Rule, rows: slice) -> tuple[Mined, Tensor]:
         slopes.numpy(),
     )
     counts = torch.from_numpy(active), torch.from_numpy(triplets)
-    return Mined(torch.from_numpy(hinge).to(scores.dtype), *counts), slopes
+    return Mined(torch.from_numpy(hinge).to(scores.dtype), *counts)
 
 
 def add_products(

@@ -298,8 +298,11 @@ class AdaptiveMarginTripletLoss(nn.Module):
 
 def check_classes(labels: Tensor, classes: int, source: str) -> None:
     """Raise a ValueError for labels that ``source`` does not know; on a GPU nobody looks."""
-    if labels.device.type == "cpu" and (labels.min() < 0 or labels.max() >= classes):
+    if labels.device.type != "cpu":
+        return
+    least, most = (int(each) for each in labels.aminmax())
+    if least < 0 or most >= classes:
         raise ValueError(
             f"labels: expected classes from 0 to {classes - 1} ({source}), got values from "
-            f"{labels.min()} to {labels.max()}"
+            f"{least} to {most}"
         )
