@@ -5,6 +5,7 @@ when the first figure is drawn.
 """
 
 from vlalign_lib.viz._live import is_live
+from vlalign_lib.viz.autoencoder_drawing import coupling_curves, hourglasses
 from vlalign_lib.viz.book_map import book_map
 from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.dots import dot_rows
@@ -12,6 +13,7 @@ from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing
 from vlalign_lib.viz.gallery import gallery_curves
 from vlalign_lib.viz.intervals import interval_plot
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
+from vlalign_lib.viz.ranking import margin_rings, space_forming
 from vlalign_lib.viz.retrieval import retrieval_grid
 from vlalign_lib.viz.scatter import embedding_scatter
 from vlalign_lib.viz.search import GlyphSearch, glyph_search
@@ -31,6 +33,7 @@ __all__ = [
     "canvas",
     "colour",
     "correlation_spectrum",
+    "coupling_curves",
     "digit_halves",
     "dot_rows",
     "embedding_scatter",
@@ -39,12 +42,15 @@ __all__ = [
     "gallery_curves",
     "glyph_search",
     "has_colour",
+    "hourglasses",
     "interval_plot",
     "is_live",
+    "margin_rings",
     "missing_view_curves",
     "paired_clouds",
     "pairs_wall",
     "retrieval_grid",
+    "space_forming",
     "style",
     "use_style",
     "variates_scatter",

@@ -40,6 +40,8 @@ PALETTE: Mapping[str, str] = MappingProxyType(
         # autoencoders and deep methods, chapters 04 to 08
         "BimodalAE": "#8C6D31",
         "CorrAE": "#C4711B",
+        "CorrCrossAE": "#4F8A6B",
+        "CorrFullAE": "#7E3F98",
         "DCCA": "#1F6FB4",
         "DCCAE": "#4A9BC9",
         "DeepSM": "#B8433F",
