@@ -7,6 +7,7 @@ when the first figure is drawn.
 from vlalign_lib.viz._live import is_live
 from vlalign_lib.viz.autoencoder_drawing import coupling_curves, hourglasses
 from vlalign_lib.viz.book_map import book_map
+from vlalign_lib.viz.circle import paired_circles, unrolled_circle
 from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.dots import dot_rows
 from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
@@ -47,11 +48,13 @@ __all__ = [
     "is_live",
     "margin_rings",
     "missing_view_curves",
+    "paired_circles",
     "paired_clouds",
     "pairs_wall",
     "retrieval_grid",
     "space_forming",
     "style",
+    "unrolled_circle",
     "use_style",
     "variates_scatter",
 ]
