@@ -1,0 +1,174 @@
+"""A hidden angle in two views: the circles it draws, and the angle that a method finds again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_mapping, check_paired
+from vlalign_lib.viz.clouds import _LETTERS, _letter
+from vlalign_lib.viz.palette import colour
+from vlalign_lib.viz.style import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TURN = 2 * np.pi
+
+
+def paired_circles(
+    images: Any,
+    texts: Any,
+    angle: Any,
+    *,
+    partners: Sequence[int] = (),
+    height: float = 2.9,
+) -> Figure:
+    """Return both views of a hidden angle, flattened to their two principal directions.
+
+    Args:
+        images: the pictures (n, p), at least three, p ≥ 2.
+        texts: the texts (n, q), row i the partner of row i, q ≥ 2.
+        angle: (n,) the hidden angle of each pair in radians, drawn as a colour that closes into
+            itself.
+        partners: indices of up to eight pairs that get a letter in both panels.
+        height: height of the figure in inches.
+
+    Returns:
+        The figure, closed.
+
+    Raises:
+        ValueError: views that are not paired, fewer than two columns, or partners that are not
+            there.
+
+    Chapter:
+        Chapter 05 opens with it.
+
+    Example:
+        >>> import numpy as np
+        >>> angle = np.linspace(0, 6, 20)
+        >>> circle = np.column_stack([np.cos(angle), np.sin(angle)])
+        >>> figure = paired_circles(circle, circle, angle, partners=[0, 7])
+        >>> [axes.get_title(loc="left") for axes in figure.axes[:2]]
+        ['pictures', 'texts']
+    """
+    x, y = as_matrix(images, "images", min_rows=3), as_matrix(texts, "texts", min_rows=3)
+    check_paired(x, y, ("images", "texts"))
+    for view, name in ((x, "images"), (y, "texts")):
+        if view.shape[1] < 2:
+            raise ValueError(f"{name}: expected two columns or more, got {view.shape[1]}")
+    hidden = _as_angles(angle, len(x))
+    chosen = as_indices(partners, len(x), "partners")
+    if len(chosen) > len(_LETTERS):
+        raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(chosen)}")
+    figure, axes = canvas(1, 2, height=height)
+    for panel, view, name in zip(axes, (x, y), ("image", "text"), strict=True):
+        flat = _flatten(view.astype(np.float64))
+        panel.scatter(
+            *flat.T, c=hidden, cmap="twilight", vmin=0, vmax=_TURN, s=10, edgecolors="none"
+        )
+        for letter, pair in zip(_LETTERS, chosen, strict=False):
+            _letter(panel, flat[pair, 0], flat[pair, 1], letter)
+        panel.set_aspect("equal", adjustable="datalim")
+        panel.set_title({"image": "pictures", "text": "texts"}[name], loc="left")
+        panel.title.set_color(colour(name))
+        panel.set_xlabel("principal direction 1")
+        panel.set_ylabel("principal direction 2")
+    bar = figure.colorbar(axes[1].collections[0], ax=list(axes), shrink=0.9)
+    bar.set_ticks([0, np.pi, _TURN], labels=["0", "π", "2π"])
+    bar.set_label("hidden angle θ")
+    return figure
+
+
+def unrolled_circle(
+    panels: Mapping[str, tuple[Any, Any]], angle: Any, *, turns: int = 1, height: float = 2.8
+) -> Figure:
+    r"""Return the angle that each method finds, against the hidden one: a circle unrolled.
+
+    .. math:: \hat\theta(u) = \operatorname{atan2}(u_2, u_1)
+
+    The two dimensions of an embedding may come out turned or mirrored, since a rotation of both
+    views changes no correlation. Both views of a panel are therefore turned together, by the one
+    angle that brings the texts nearest to ``turns`` times the hidden angle.
+
+    Args:
+        panels: ``{name: (u, v)}``, embedded pictures and texts (n, 2) of each method.
+        angle: (n,) the hidden angle θ of each pair in radians.
+        turns: how often what the views share runs around while θ runs around once.
+        height: height of the figure in inches.
+
+    Returns:
+        The figure, closed. A method that finds the angle draws ``turns`` rising lines, the
+        pictures on the texts; one that does not fills the panel.
+
+    Raises:
+        ValueError: no panel, embeddings of other shapes, or NaN.
+
+    Chapter:
+        Chapter 05, where a network finds the angle.
+
+    Example:
+        >>> import numpy as np
+        >>> angle = np.linspace(0, 6, 20)
+        >>> found = np.column_stack([np.cos(angle), np.sin(angle)])
+        >>> figure = unrolled_circle({"by hand": (found, -found)}, angle)
+        >>> figure.axes[0].get_xlabel()
+        'hidden angle θ'
+    """
+    check_mapping(panels, "panels", "{name: (u, v)}")
+    if not panels:
+        raise ValueError("panels: expected at least one {name: (u, v)}, got none")
+    figure, axes = canvas(1, len(panels), height=height, squeeze=False, sharey=True)
+    for panel, (name, pair) in zip(axes[0], panels.items(), strict=True):
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ValueError(f"panels[{name!r}]: expected a pair (u, v), got {pair!r}")
+        u, v = (as_matrix(part, f"panels[{name!r}]") for part in pair)
+        if u.shape != v.shape or u.shape[1] != 2:
+            raise ValueError(
+                f"panels[{name!r}]: expected two embeddings of two dimensions, got {u.shape} and "
+                f"{v.shape}"
+            )
+        hidden = _as_angles(angle, len(u))
+        for view, found in zip(("text", "image"), _found(v, u, turns * hidden), strict=True):
+            panel.scatter(
+                hidden, found, s=7, alpha=0.55, color=colour(view), edgecolors="none", label=view
+            )
+        panel.set_title(name, loc="left")
+        panel.set_xlabel("hidden angle θ")
+        panel.set_xticks([0, np.pi, _TURN], ["0", "π", "2π"])
+        panel.set_yticks([0, np.pi, _TURN], ["0", "π", "2π"])
+        panel.set_ylim(-0.25, _TURN + 0.25)
+    axes[0, 0].set_ylabel("angle found")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=2)
+    return figure
+
+
+def _found(
+    texts: NDArray[Any], images: NDArray[Any], reference: NDArray[np.float64]
+) -> list[NDArray[np.float64]]:
+    """Return the angles of texts and pictures, turned and mirrored together."""
+    angles = [np.arctan2(part[:, 1], part[:, 0]).astype(np.float64) for part in (texts, images)]
+    fits = [np.exp(1j * (reference - sign * angles[0])).mean() for sign in (1, -1)]
+    sign, fit = max(zip((1, -1), fits, strict=True), key=lambda choice: abs(choice[1]))
+    return [np.mod(sign * each + np.angle(fit), _TURN) for each in angles]
+
+
+def _flatten(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the points along their two principal directions, with signs that are settled."""
+    centred = points - points.mean(axis=0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    signs = np.sign(directions[np.arange(2), np.abs(directions).argmax(axis=1)])
+    flat: NDArray[np.float64] = centred @ (directions * signs[:, None]).T
+    return flat
+
+
+def _as_angles(angle: Any, n: int) -> NDArray[np.float64]:
+    angles = as_numbers(angle, "angle")
+    if angles.shape != (n,) or not np.isfinite(angles).all():
+        raise ValueError(f"angle: expected {n} finite angles, got shape {angles.shape}")
+    turned: NDArray[np.float64] = np.mod(angles, _TURN)
+    return turned
