@@ -171,13 +171,15 @@ def book():
     print(f"\nThe book is built ({time.time() - started:.0f} s). Open it:\n\n    {page}\n")
 
 
-def test():
+def pytest(*arguments, **variables):
     workers = str(min(os.cpu_count() or 1, 8))
-    python("-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup", "tests", OMP_NUM_THREADS="1")
-    python(
-        "-m", "pytest", "-q", "-n", workers, "--nbmake", "--nbmake-timeout=300", "notebooks/",
-        OMP_NUM_THREADS="1",
-    )  # fmt: skip
+    variables = dict(variables, OMP_NUM_THREADS="1")
+    python("-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup", *arguments, **variables)
+
+
+def test():
+    pytest("tests")
+    pytest("--nbmake", "--nbmake-timeout=300", "notebooks/")
 
 
 def lint():
@@ -201,10 +203,13 @@ def bench():
 def checks():
     peers()
     with tempfile.TemporaryDirectory() as folder:
-        python(
-            "-m", "pytest", "-q", "tests/losses", "tests/similarity", "tests/temporal",
-            OMP_NUM_THREADS="1", VLALIGN_PEERS="1", VLALIGN_RECORD_CHECKS=folder,
-        )  # fmt: skip
+        pytest(
+            "tests/losses",
+            "tests/similarity",
+            "tests/temporal",
+            VLALIGN_PEERS="1",
+            VLALIGN_RECORD_CHECKS=folder,
+        )
         python("tools/collect_checks.py", folder)
 
 
