@@ -9,6 +9,7 @@ from vlalign_lib.viz.autoencoder_drawing import coupling_curves, hourglasses
 from vlalign_lib.viz.book_map import book_map
 from vlalign_lib.viz.circle import paired_circles, unrolled_circle
 from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
+from vlalign_lib.viz.corners import class_corners
 from vlalign_lib.viz.dots import dot_rows
 from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
 from vlalign_lib.viz.gallery import gallery_curves
@@ -32,6 +33,7 @@ __all__ = [
     "GlyphSearch",
     "book_map",
     "canvas",
+    "class_corners",
     "colour",
     "correlation_spectrum",
     "coupling_curves",
