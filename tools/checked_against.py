@@ -6,6 +6,7 @@ those of ``results/benchmarks/`` (``make bench``).
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import importlib
 import inspect
@@ -44,14 +45,15 @@ class CheckedAgainst(SphinxDirective):
 
 
 def functions(part: str) -> list[str]:
-    """The public names of a part, without the modules that only wrap a function."""
+    """The public names of a part that compute a number of their own."""
     module = importlib.import_module(f"vlalign_lib.{part}")
-    return [name for name in module.__all__ if not is_module(getattr(module, name))]
+    return [name for name in module.__all__ if not only_holds(getattr(module, name))]
 
 
-def is_module(thing: Any) -> bool:
-    """Tell whether ``thing`` is a torch module."""
-    return inspect.isclass(thing) and any(c.__name__ == "Module" for c in thing.__mro__)
+def only_holds(thing: Any) -> bool:
+    """Tell whether ``thing`` only wraps a function, as torch modules do, or holds its result."""
+    wraps = inspect.isclass(thing) and any(c.__name__ == "Module" for c in thing.__mro__)
+    return wraps or dataclasses.is_dataclass(thing)
 
 
 def speeds() -> dict[str, list[dict[str, Any]]]:

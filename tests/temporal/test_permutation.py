@@ -40,7 +40,7 @@ def probabilities(x, temperature, shift=2):
     return {order: weight / total for order, weight in weights.items()}
 
 
-def test_odds_are_those_of_the_weights():
+def test_odds_are_those_of_the_weights(agrees):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(4, 3, generator=generator, dtype=torch.float64)
     draws = 20_000
@@ -53,6 +53,15 @@ def test_odds_are_those_of_the_weights():
     assert statistic < 34.5  # the 99.9 % quantile of chi-squared with 13 degrees of freedom
     assert max(expected, key=expected.get) == (0, 1, 2, 3)
     assert statistic > 0
+    agrees(
+        "temporal.permute_in_time",
+        [counts.get(order, 0) / draws for order in expected],
+        [*expected.values()],
+        kind="loop",
+        against="odds of every order, by frequency in 20,000 draws",
+        tolerance=0.02,
+        absolute=True,
+    )
 
 
 def test_the_order_as_it_is_is_the_likeliest_and_alone_when_cold(costs):
