@@ -38,6 +38,7 @@ TOGETHER = {
     "verdicts": ["right", "wrong"],
     "fusion": ["SingleView", "EarlyFusion", "LateFusion", "CoordinatedFusion"],
     "linear": ["CCA", "KernelCCA", "CFA", "SM", "SCM"],
+    "ranking": ["CCA", "Triplet", "SAM", "InfoNCE"],
 }
 
 

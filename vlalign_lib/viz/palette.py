@@ -49,6 +49,8 @@ PALETTE: Mapping[str, str] = MappingProxyType(
         "CMDN": "#6B5B95",
         "CCL": "#00798C",
         "SAM": "#D1345B",
+        "Triplet": "#2A9D8F",
+        "InfoNCE": "#C08A00",
     }
 )
 """Hexadecimal colours by name: modalities, splits, verdicts, methods."""
