@@ -238,6 +238,26 @@ def test_infinity_forbids_cells(gamma, costs, slow):
         assert (second[2] == 0).all()
 
 
+@pytest.mark.parametrize("gamma", [0.0, 1e-31, 0.1, 1e31])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_but_infinity(gamma, dtype, costs):
+    """Every cell is forbidden in the first pair, and in the second within its lengths."""
+    cost = costs(3, 9, 9).to(dtype)
+    cost[0] = cost[1, :4, :5] = INF
+    lengths = torch.tensor([[9, 9], [4, 5], [9, 9]])
+    leaf = cost.clone().requires_grad_()
+    values = soft_dtw(leaf, gamma, lengths=lengths)
+    assert values[:2].tolist() == [INF, INF]
+    assert values[2] == soft_dtw(cost[2:], gamma)
+    (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    assert not gradient[:2].any()
+    assert gradient[2].any()
+    assert not soft_alignment(cost, gamma, lengths=lengths)[:2].any()
+    hard, paths = dtw(cost, lengths=lengths)
+    assert hard[:2].tolist() == [INF, INF]
+    assert [tuple(path.shape) for path in paths[:2]] == [(0, 2), (0, 2)]
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e15, 1e30])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_costs_of_any_size(scale, dtype, costs, slow):

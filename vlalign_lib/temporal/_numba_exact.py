@@ -18,10 +18,10 @@ from vlalign_lib.temporal._numba_lanes import compiled, part
 def kind_of(costs, base, n, m, columns, limit):
     """Tell whether a matrix holds NaN or -inf (-1), is to be computed here (0), or is not (1).
 
-    It is where costs are too large for exponents, and where there is only one path, which is to
-    be spared the rounding of exponentials.
+    It is where costs are too large for exponents, or no cost is small enough for them, and where
+    there is only one path, which is to be spared the rounding of exponentials.
     """
-    answer = 0 if n == 1 or m == 1 else 1
+    answer = 0 if n == 1 or m == 1 or limit < 0 else 1
     for i in range(n):
         for j in range(m):
             cost = costs[base + i * columns + j]
