@@ -210,8 +210,8 @@ def _map(axes: Axes, u: NDArray[Any], v: NDArray[Any], threads: Sequence[int]) -
         )
     for name, view, shape in (("image", u, "o"), ("text", v, "s")):
         axes.scatter(
-            view[:, 0], view[:, 1], s=14, alpha=0.65, marker=shape, color=colour(name), label=name, linewidths=0,
-            zorder=2,
+            view[:, 0], view[:, 1], s=14, alpha=0.65, marker=shape, color=colour(name), label=name,
+            linewidths=0, zorder=2,
         )  # fmt: skip
     axes.set(xlim=(-_REACH, _REACH), ylim=(-_REACH, _REACH), xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="box")
