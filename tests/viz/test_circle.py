@@ -59,6 +59,13 @@ def test_circles_of_any_dimension_are_flattened_without_loss():
     np.testing.assert_allclose(letters[0].get_position(), flat[3])
 
 
+def test_letters_on_one_spot_share_it():
+    opposite = int(np.abs(THETA - THETA[0] - np.pi).argmin())
+    figure = paired_circles(circle(THETA), circle(2 * THETA), THETA, partners=[0, opposite, 20])
+    written = [[text.get_text() for text in axes.texts] for axes in figure.axes[:2]]
+    assert written == [["A", "B", "C"], ["A B", "C"]]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -70,8 +70,8 @@ def paired_circles(
         panel.scatter(
             *flat.T, c=hidden, cmap="twilight", vmin=0, vmax=_TURN, s=10, edgecolors="none"
         )
-        for letter, pair in zip(_LETTERS, chosen, strict=False):
-            _letter(panel, flat[pair, 0], flat[pair, 1], letter)
+        for letters, place in _labels(flat[chosen]):
+            _letter(panel, *place, letters)
         panel.set_aspect("equal", adjustable="datalim")
         panel.set_title({"image": "pictures", "text": "texts"}[name], loc="left")
         panel.title.set_color(colour(name))
@@ -132,9 +132,11 @@ def unrolled_circle(
                 f"{v.shape}"
             )
         hidden = _as_angles(angle, len(u))
-        for view, found in zip(("text", "image"), _found(v, u, turns * hidden), strict=True):
+        both = _found(v, u, turns * hidden)
+        # Texts are larger and lie below, so that pictures on top of them hide nothing.
+        for view, found, size in zip(("text", "image"), both, (18, 5), strict=True):
             panel.scatter(
-                hidden, found, s=7, alpha=0.55, color=colour(view), edgecolors="none", label=view
+                hidden, found, s=size, alpha=0.5, color=colour(view), edgecolors="none", label=view
             )
         panel.set_title(name, loc="left")
         panel.set_xlabel("hidden angle θ")
@@ -155,6 +157,20 @@ def _found(
     fits = [np.exp(1j * (reference - sign * angles[0])).mean() for sign in (1, -1)]
     sign, fit = max(zip((1, -1), fits, strict=True), key=lambda choice: abs(choice[1]))
     return [np.mod(sign * each + np.angle(fit), _TURN) for each in angles]
+
+
+def _labels(places: NDArray[np.float64]) -> list[tuple[str, tuple[float, float]]]:
+    """Return the letters and where to write them; those on one spot share it."""
+    labels: list[tuple[str, tuple[float, float]]] = []
+    near = 0.1 * float(np.abs(places).max(initial=0.0))
+    for letter, (across, up) in zip(_LETTERS, places.tolist(), strict=False):
+        for i, (letters, place) in enumerate(labels):
+            if np.hypot(across - place[0], up - place[1]) < near:
+                labels[i] = f"{letters} {letter}", place
+                break
+        else:
+            labels.append((letter, (across, up)))
+    return labels
 
 
 def _flatten(points: NDArray[np.float64]) -> NDArray[np.float64]:
