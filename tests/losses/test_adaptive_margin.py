@@ -293,6 +293,20 @@ def test_module_keeps_centroids():
     assert "margin=0.2, momentum=0.8, max_weight=1.0" in repr(module)
 
 
+def test_nan_stays_out_of_the_centroids():
+    x, y, labels, _ = embedded(rows=12, classes=3)
+    sound = torch.arange(12) > 1
+    x[0, 1], y[1, 0] = torch.nan, torch.inf
+    module, without = (AdaptiveMarginTripletLoss(3, 4).double() for _ in range(2))
+    assert module(x, y, labels).isnan()
+    without(x[sound], y[sound], labels[sound])
+    torch.testing.assert_close(module.centroids, without.centroids)
+    alone = AdaptiveMarginTripletLoss(3, 4).double()
+    alone(x[:1], y[:1], labels[:1])
+    assert not alone.seen.any()
+    assert not alone.centroids.any()
+
+
 def test_module_controls():
     x, y, labels, _ = embedded(rows=30)
     static = AdaptiveMarginTripletLoss(4, 4, max_weight=0.0)(x, y, labels)
@@ -332,6 +346,7 @@ def test_two_processes(two_processes):
         ({"x": torch.ones(5, 3)}, "x has 5 rows and y has 4"),
         ({"labels": [0, 1, 2, 3]}, r"from 0 to 2 \(class_similarity\), got values from 0 to 3"),
         ({"labels": [0, 1, -1, 0]}, "got values from -1 to 1"),
+        ({"labels": None}, r"labels: expected whole numbers \(4,\), .* got None"),
         ({"class_similarity": torch.ones(3, 2)}, r"class_similarity: expected shape \(C, C\)"),
         ({"class_similarity": [[1.0]]}, "class_similarity: expected a torch tensor"),
         ({"class_similarity": torch.ones(0, 0)}, r"class_similarity: expected shape \(C, C\)"),
@@ -366,3 +381,8 @@ def test_module_bad_input(change, message):
         module(**arguments)
     with pytest.raises(ValueError, match="momentum: expected"):
         AdaptiveMarginTripletLoss(3, 3, momentum=1.0)
+    for size in (0, -1, 2.0, True, "3", None):
+        with pytest.raises(ValueError, match="n_classes: expected a whole number"):
+            AdaptiveMarginTripletLoss(size, 3)
+        with pytest.raises(ValueError, match="n_features: expected a whole number"):
+            AdaptiveMarginTripletLoss(3, size)

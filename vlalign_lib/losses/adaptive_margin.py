@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -180,8 +181,9 @@ class AdaptiveMarginTripletLoss(nn.Module):
 
     .. math:: \mu_c \leftarrow \beta \mu_c + (1 - \beta)\, \bar u_c,
 
-    updated with every batch in training mode and never differentiated. A class that has not been
-    seen is like no other (0), which leaves the static margin.
+    updated with every batch in training mode and never differentiated; pairs with NaN leave them
+    as they are. A class that has not been seen is like no other (0), which leaves the static
+    margin.
 
     Args:
         n_classes: C.
@@ -196,6 +198,10 @@ class AdaptiveMarginTripletLoss(nn.Module):
         gather: over all processes, which then keep the same centroids.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         generator: of the random margins.
+
+    Raises:
+        ValueError: no classes or features, a momentum outside [0, 1); when it is called, as
+            :func:`adaptive_margin_triplet_loss`.
 
     Attributes:
         centroids: (C, k) running means.
@@ -233,6 +239,9 @@ class AdaptiveMarginTripletLoss(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        for name, size in (("n_classes", n_classes), ("n_features", n_features)):
+            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+                raise ValueError(f"{name}: expected a whole number of at least 1, got {size!r}")
         self.margin = margin
         self.momentum = as_number(momentum, "momentum", low=0)
         if self.momentum >= 1:
@@ -277,10 +286,16 @@ class AdaptiveMarginTripletLoss(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor, y: Tensor, labels: Tensor) -> None:
-        """Move the centroids of the classes in the batch towards their means there."""
+        """Move the centroids of the classes in the batch towards their means there.
+
+        Pairs with NaN are left out: they would stay in a running mean for ever.
+        """
         means = torch.zeros_like(self.centroids)
-        means.index_add_(0, labels, (unit_rows(x) + unit_rows(y)).to(means) / 2)
-        counts = torch.bincount(labels, minlength=len(means))[:, None]
+        units = (unit_rows(x) + unit_rows(y)).to(means) / 2
+        sound = units.isfinite().all(dim=1, keepdim=True)
+        means.index_add_(0, labels, torch.where(sound, units, 0.0))
+        counts = torch.zeros(len(means), 1, dtype=torch.int64, device=means.device)
+        counts.index_add_(0, labels, sound.long())
         means /= counts.clamp(min=1)
         moved = torch.where(
             self.seen[:, None], self.centroids.lerp(means, 1 - self.momentum), means
