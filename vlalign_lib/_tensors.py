@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,13 +77,34 @@ def as_views(
     return x.to(dtype), y.to(dtype)
 
 
+def as_tensor(values: Any, name: str, what: str, device: torch.device | None = None) -> Tensor:
+    """Return a tensor, an array or lists of numbers as a tensor, on ``device`` if one is given.
+
+    ``what`` says in the error what was expected. Arrays are copied, since torch shares neither
+    read-only nor reversed memory.
+
+    Raises:
+        ValueError: nothing that makes a tensor, or a tensor without values.
+    """
+    if isinstance(values, np.ndarray):
+        values = values.copy()
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        got = "None" if values is None else f"{type(values).__name__} ({error})"
+        raise ValueError(f"{name}: expected {what}, got {got}") from error
+    if tensor.is_meta:
+        raise ValueError(f"{name}: is a tensor on the meta device, which has no values")
+    return tensor if device is None else tensor.to(device)
+
+
 def as_classes(labels: Any, n: int, device: torch.device, name: str = "labels") -> Tensor:
     """Return class indices (n,) as an int64 tensor on ``device``.
 
     Raises:
         ValueError: not whole numbers, or not ``n`` of them.
     """
-    labels = torch.as_tensor(labels, device=device)
+    labels = as_tensor(labels, name, f"whole numbers ({n},), one class a row", device)
     if labels.shape != (n,):
         raise ValueError(
             f"{name}: expected shape ({n},), one class a row, got {tuple(labels.shape)}"

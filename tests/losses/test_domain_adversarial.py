@@ -302,6 +302,7 @@ def test_float32_beside_float64_half_precision_and_autocast(agrees):
         ({"discriminator": lambda z: z}, r"shape \(12, 2\), \(12, 1\) or \(12,\).*got \(12, 3\)"),
         ({"discriminator": lambda z: z[:6, :2]}, r"got \(6, 2\)"),
         ({"discriminator": lambda z: 1.0}, "got float"),
+        ({"discriminator": lambda z: z[:, 0] > 0}, "logits in floating point, got torch.bool"),
         ({"reduction": "max"}, "reduction"),
     ],
 )

@@ -261,7 +261,7 @@ def test_module():
         ({"reduction": "max"}, "reduction: expected one of"),
         ({"cost": "dot"}, "cost: expected one of"),
         ({"lengths_x": torch.tensor([9, 1, 1, 1, 1])}, "lengths_x: expected 1 to 4"),
-        ({"augment": -1.0}, "temperature: expected a number greater than 0"),
+        ({"augment": -1.0}, "augment: expected a number greater than 0"),
     ],
 )
 def test_what_cannot_be_compared(change, message):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -580,6 +581,11 @@ def test_two_processes_draw_alike_or_say_why_not(two_processes):
         ({"x": torch.ones(0, 3), "y": torch.ones(0, 3)}, "need at least 1 rows"),
         ({"labels": [0, 1, 2]}, r"labels: expected shape \(4,\)"),
         ({"labels": [0.0, 1.0, 2.0, 3.0]}, "expected whole numbers"),
+        ({"labels": ["a", "b", "a", "b"]}, r"labels: expected whole numbers \(4,\), .* got list"),
+        ({"labels": "abab"}, "labels: expected whole numbers"),
+        ({"labels": [[0], [1, 2], [0], [1]]}, "labels: expected whole numbers"),
+        ({"labels": {}}, "labels: expected whole numbers"),
+        ({"labels": torch.zeros(4, device="meta").long()}, "labels: is a tensor on the meta"),
         ({"margin": -0.1}, "margin: expected a number of at least 0"),
         ({"margin": float("nan")}, "margin: expected a finite number"),
         ({"mining": "semihard"}, 'mining: expected one of "semi-hard"'),
@@ -592,3 +598,15 @@ def test_bad_input(change, message):
     x, y = arguments.pop("x"), arguments.pop("y")
     with pytest.raises(ValueError, match=message):
         triplet_loss(x, y, **arguments)
+
+
+def test_labels_as_arrays_of_any_kind():
+    x, y, labels = embedded(rows=6)
+    wanted = triplet_loss(x, y, labels)
+    frozen = labels.numpy().copy()
+    frozen.flags.writeable = False
+    backwards = labels.numpy()[::-1].copy()[::-1]
+    for form in (frozen, backwards, labels.tolist(), tuple(labels.tolist()), labels.int()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert torch.equal(triplet_loss(x, y, form), wanted)

@@ -242,6 +242,7 @@ BAD = [
     ({"how": "aligned"}, 'y_times: how="aligned" needs to know when'),
     ({"how": "aligned", "y_times": torch.ones(4, 4)}, r"y_times: expected \(4, 5\)"),
     ({"how": "aligned", "y_times": torch.full((4, 5), torch.nan)}, "y_times: NaN or infinity"),
+    ({"how": "aligned", "y_times": "later"}, r"y_times: expected numbers \(4, 5\), got str"),
     ({"how": "resample", "length": 0}, "length: expected a whole number of at least 1"),
     ({"how": "resample", "length": 2.0}, "length: expected a whole number of at least 1"),
 ]

@@ -84,6 +84,7 @@ def test_gamma_in_other_clothes():
         (torch.ones(2, 2, dtype=torch.bool), "lengths: expected whole numbers"),
         ([["a", "b"]], "lengths: expected whole numbers"),
         ([[3, 4], [3]], "lengths: expected whole numbers"),
+        (torch.ones(2, 2, device="meta").long(), "lengths: is a tensor on the meta device"),
     ],
 )
 def test_what_are_no_lengths(function, lengths, message):
@@ -98,6 +99,11 @@ def test_lengths_of_any_whole_type(dtype):
     expected = soft_dtw(cost, lengths=lengths)
     assert torch.equal(soft_dtw(cost, lengths=lengths.to(dtype)), expected)
     assert torch.equal(soft_dtw(cost, lengths=lengths.numpy()), expected)
+    backwards = lengths.numpy()[::-1].copy()[::-1]
+    backwards.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(soft_dtw(cost, lengths=backwards), expected)
     assert torch.equal(soft_dtw(cost, lengths=lengths.tolist()), expected)
     assert torch.equal(soft_dtw(cost, lengths=lengths.T.contiguous().T), expected)
 

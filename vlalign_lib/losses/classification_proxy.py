@@ -12,9 +12,9 @@ from vlalign_lib._tensors import (
     Reduction,
     as_classes,
     as_floats,
+    as_tensor,
     as_views,
     check_choice,
-    check_same_device,
     without_autocast,
 )
 from vlalign_lib.losses._gather import gather_rows
@@ -175,7 +175,7 @@ def _as_logits(x: Any, y: Any) -> list[Tensor]:
 
 def _as_indices(labels: Any, rows: int, classes: int, device: torch.device) -> Tensor:
     """Return one class a row (B,)."""
-    labels = torch.as_tensor(labels)
+    labels = as_tensor(labels, "labels", f"whole numbers ({rows},), one class a row", device)
     if labels.shape == (rows, classes):
         raise ValueError(
             f"labels: expected one class index a row, shape ({rows},), got {(rows, classes)}; for "
@@ -192,7 +192,7 @@ def _as_indices(labels: Any, rows: int, classes: int, device: torch.device) -> T
 
 def _as_targets(labels: Any, rows: int, classes: int, device: torch.device) -> Tensor:
     """Return which classes a row has, (B, C)."""
-    labels = torch.as_tensor(labels)
+    labels = as_tensor(labels, "labels", f"{(rows, classes)}, which classes a row has", device)
     if labels.shape != (rows, classes):
         raise ValueError(
             f"labels: with multi_label=True expected shape {(rows, classes)}, which classes a row "
@@ -200,8 +200,6 @@ def _as_targets(labels: Any, rows: int, classes: int, device: torch.device) -> T
         )
     if labels.is_complex():
         raise ValueError(f"labels: expected numbers from 0 to 1, got {labels.dtype}")
-    labels = labels.to(device)
-    check_same_device(labels)
     if labels.device.type == "cpu" and bool(((labels < 0) | (labels > 1)).any()):
         raise ValueError(
             f"labels: with multi_label=True expected numbers from 0 to 1, got "

@@ -266,6 +266,11 @@ def _as_logits(logits: Any, pairs: int) -> Tensor:
             f"discriminator: expected logits of shape ({n}, 2), ({n}, 1) or ({n},) for the {n} "
             f"rows of both views, got {got}"
         )
+    if not logits.is_floating_point():
+        raise ValueError(
+            f"discriminator: expected logits in floating point, got {logits.dtype}; answers as "
+            "classes have no gradient"
+        )
     logits = logits.float() if logits.element_size() < 4 else logits
     if logits.ndim == 1:
         return logits

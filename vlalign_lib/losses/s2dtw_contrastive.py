@@ -9,7 +9,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vlalign_lib._tensors import Reduction, as_number, check_choice, reduce_loss, without_autocast
+from vlalign_lib._tensors import (
+    Reduction,
+    as_number,
+    as_tensor,
+    check_choice,
+    reduce_loss,
+    without_autocast,
+)
 from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.temporal import pairwise_s2dtw, permute_in_time
 from vlalign_lib.temporal.sequence_cost import METRICS, Metric
@@ -112,6 +119,7 @@ def s2dtw_contrastive_loss(
             "sequence i of the other"
         )
     if augment is not None:
+        augment = as_number(augment, "augment", above=0)
         x, _ = permute_in_time(x, temperature=augment, lengths=lengths_x, generator=generator)
         y, _ = permute_in_time(y, temperature=augment, lengths=lengths_y, generator=generator)
     if gather:
@@ -139,8 +147,8 @@ def s2dtw_contrastive_loss(
 
 def _gathered(x: Tensor, y: Tensor, lengths_x: Any, lengths_y: Any) -> tuple[Any, ...]:
     lengths = [
-        None if given is None else torch.as_tensor(given, device=x.device)
-        for given in (lengths_x, lengths_y)
+        None if given is None else as_tensor(given, name, "one whole number a sequence", x.device)
+        for name, given in (("lengths_x", lengths_x), ("lengths_y", lengths_y))
     ]
     rows = iter(gather_rows(x, y, *(given for given in lengths if given is not None)))
     return next(rows), next(rows), *(None if given is None else next(rows) for given in lengths)

@@ -8,7 +8,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from vlalign_lib._tensors import as_number, check_choice, check_same_device, without_autocast
+from vlalign_lib._tensors import (
+    as_number,
+    as_tensor,
+    check_choice,
+    check_same_device,
+    without_autocast,
+)
 from vlalign_lib.similarity._views import as_mask, as_sequences, came_as_arrays
 
 How = Literal["pool", "attended", "aligned", "resample"]
@@ -218,7 +224,7 @@ def _aligned(
 
 
 def _times(times: Any, real: Tensor, name: str) -> Tensor:
-    times = torch.as_tensor(times, device=real.device)
+    times = as_tensor(times, name, f"numbers {tuple(real.shape)}", real.device)
     if times.shape != real.shape or times.is_complex():
         raise ValueError(f"{name}: expected {tuple(real.shape)}, got {tuple(times.shape)}")
     times = times.double().masked_fill(~real, 0.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._C import _functorch as functorch
 from torch.autograd import forward_ad
 
-from vlalign_lib._tensors import as_floats, as_number
+from vlalign_lib._tensors import as_floats, as_number, as_tensor
 
 
 def as_cost(cost: Any) -> Tensor:
@@ -70,10 +70,7 @@ def _as_whole(
     most: list[int],
     device: torch.device,
 ) -> Tensor:
-    try:
-        lengths = torch.as_tensor(lengths)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected whole numbers {shape}, {what}: {error}") from error
+    lengths = as_tensor(lengths, name, f"whole numbers {shape}, {what}")
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"{name}: expected whole numbers, got {lengths.dtype}; use .long()")
     if tuple(lengths.shape) != shape:
