@@ -181,6 +181,18 @@ def test_a_killed_run_continues_and_ends_as_if_nothing_had_happened(own_folders,
     assert not files_of(own_folders / "killed-cache", "[0-9].json")
 
 
+def test_parts_side_by_side_are_the_parts_one_by_one(own_folders, monkeypatch):
+    settings = {"methods": "left,early", "epochs": "2"}
+    one = run("fusion", seeds=2, settings=settings, progress=False)
+    monkeypatch.setenv("VLALIGN_RESULTS", str(own_folders / "two"))
+    monkeypatch.setenv("VLALIGN_CACHE", str(own_folders / "two-cache"))
+    two = run("fusion", seeds=2, settings=settings, jobs=2, progress=False)
+    assert two.measured == one.measured == 4
+    assert [*map(without_times, two.records)] == [*map(without_times, one.records)]
+    with pytest.raises(SettingError, match="jobs: expected a whole number of at least 1, got 0"):
+        run("fusion", jobs=0)
+
+
 def interrupted(monkeypatch, after):
     """Run until ``after`` parts are done, then stop as Ctrl-C does."""
     measure, done = run_module._measure, []

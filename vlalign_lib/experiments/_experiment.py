@@ -135,6 +135,10 @@ class Experiment(ABC):
         """Return how many seeds a tier runs."""
         return {"cpu": 5, "colab": 10, "full": 20}[choose("tier", tier, TIERS)]
 
+    def ledger_cases(self, tier: str) -> tuple[Case, ...]:
+        """Return all cases that have a line in the ledger, also those that are run on demand."""
+        return self.cases(self.settings(choose("tier", tier, TIERS)))
+
     def configured(self, tier: str, changes: Mapping[str, Any]) -> Any:
         """Return the settings of a tier with some of them changed.
 
@@ -167,7 +171,7 @@ class Experiment(ABC):
         configuration that was changed by hand a piece of its hash, so that a trial never
         overwrites the ledger's own line.
         """
-        own = {case.key: config_hash(case.config) for case in self.cases(self.settings(tier))}
+        own = {case.key: config_hash(case.config) for case in self.ledger_cases(tier)}
         plan = []
         for case in self.cases(self.configured(tier, changes)):
             key = case.key if tier == "cpu" else f"{case.key}-{tier}"

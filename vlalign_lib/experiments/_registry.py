@@ -65,7 +65,11 @@ def stale_reason(record: Record) -> str | None:
     if experiment is None:
         return f"its experiment {record.experiment} is no longer defined"
     try:
-        cases = experiment.cases(experiment.configured(record.tier, record.settings))
+        cases = (
+            experiment.cases(experiment.configured(record.tier, record.settings))
+            if record.settings
+            else experiment.ledger_cases(record.tier)
+        )
     except ValueError:
         return "its settings are no longer defined"
     case = next(

@@ -49,7 +49,7 @@ def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
     train, val = pairs.split("train"), pairs.split("val")
     chosen, on_validation = _choose(config, train, val, seed or 0)
     both = pairs.subset(np.sort(np.concatenate([pairs.splits["train"], pairs.splits["val"]])))
-    method = _build(config, chosen, seed or 0).fit(both.images, both.texts, both.labels)
+    method = _fitted(config, chosen, seed or 0, both)
     details: dict[str, Any] = {"chosen": chosen}
     if on_validation is not None:
         details["validation"] = on_validation
@@ -100,6 +100,15 @@ def _build(config: Mapping[str, Any], chosen: Mapping[str, Any], seed: int) -> T
     return method
 
 
+def _fitted(
+    config: Mapping[str, Any], chosen: Mapping[str, Any], seed: int, pairs: PairedDataset
+) -> TwoViewEstimator:
+    """Return the method fitted to ``pairs``; a grid may ask for more components than there are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "n_components=", UserWarning)
+        return _build(config, chosen, seed).fit(pairs.images, pairs.texts, pairs.labels)
+
+
 def _choose(
     config: Mapping[str, Any], train: PairedDataset, val: PairedDataset, seed: int
 ) -> tuple[dict[str, Any], float | None]:
@@ -131,11 +140,7 @@ def _candidates(
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         most = {} if sizes is None else {"n_components": max(sizes)}
-        with warnings.catch_warnings():
-            # The grid may ask for more components than these data have.
-            warnings.filterwarnings("ignore", "n_components=", UserWarning)
-            method = _build(config, {**point, **most}, seed)
-            method.fit(train.images, train.texts, train.labels)
+        method = _fitted(config, {**point, **most}, seed, train)
         u, v = method.embed_images(val.images), method.embed_texts(val.texts)
         if sizes is None:
             yield point, u, v

@@ -265,6 +265,8 @@ def _record(
             name: own.estimates.get(name, Estimate(value, None, None, 1, "none: one fixed split"))
             for name, value in own.metrics.items()
         }
+    # Which cases were run is no setting of any of them.
+    listed = _has_a_line(experiment, tier, config_hash(case.config))
     costs = [cost for _, cost in results.values()]
     peaks = [cost.peak_mb for cost in costs if cost.peak_mb is not None]
     return Record(
@@ -286,7 +288,7 @@ def _record(
         official=official,
         details={part: dict(m.details) for part, (m, _) in results.items() if m.details},
         notes=experiment.notes(case),
-        settings=json.loads(canonical_json(changes)),
+        settings={} if listed else json.loads(canonical_json(changes)),
         commit=code,
         versions=packages,
         device=device(),
@@ -300,13 +302,16 @@ def _record(
     )
 
 
+def _has_a_line(experiment: Experiment, tier: str, digest: str) -> bool:
+    """Tell whether a configuration is one of the ledger's own."""
+    return digest in {config_hash(case.config) for case in experiment.ledger_cases(tier)}
+
+
 def _file(
     record: Record, ledger: Path, experiment: Experiment, changes: Mapping[str, Any], say: Log
 ) -> Path | None:
     """Write a record to its place, unless a fuller one of the same configuration is there."""
-    trial = record.config_hash not in {
-        config_hash(case.config) for case in experiment.cases(experiment.settings(record.tier))
-    }
+    trial = not _has_a_line(experiment, record.tier, record.config_hash)
     path = (ledger / "trials" if trial else ledger) / f"{record.key}.json"
     try:
         there = read_record(path)

@@ -203,6 +203,10 @@ class RetrievalExperiment(Experiment):
             device="auto",
         )
 
+    def ledger_cases(self, tier: str) -> tuple[Case, ...]:
+        """Return the cases of all data sets, also of those that one has to make or ask for."""
+        return self.cases(self.configured(tier, {"datasets": tuple(DATASETS)}))
+
     def cases(self, settings: RetrievalSettings) -> tuple[Case, ...]:
         """Return one case a method and data set, with what validation chooses from."""
         return tuple(
