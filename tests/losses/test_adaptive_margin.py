@@ -350,6 +350,7 @@ def test_two_processes(two_processes):
         ({"class_similarity": torch.ones(3, 2)}, r"class_similarity: expected shape \(C, C\)"),
         ({"class_similarity": [[1.0]]}, "class_similarity: expected a torch tensor"),
         ({"class_similarity": torch.ones(0, 0)}, r"class_similarity: expected shape \(C, C\)"),
+        ({"class_similarity": torch.full((3, 3), torch.nan)}, "class_similarity: 9 values are NaN"),
         ({"margin": -1}, "margin: expected a number of at least 0"),
         ({"weight": 1.5}, r"weight: expected a number in \[0, 1\], got 1.5"),
         ({"reduction": "max"}, "reduction: expected one of"),

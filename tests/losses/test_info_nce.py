@@ -349,6 +349,8 @@ def test_two_processes(two_processes):
         ({"x": torch.ones(4, 3).long()}, "expected real numbers in floating point"),
         ({"temperature": 0}, "temperature: expected a number greater than 0"),
         ({"temperature": torch.ones(2)}, r"temperature: expected one number, got a tensor \(2,\)"),
+        ({"temperature": torch.tensor(True)}, "expected one real number, got torch.bool"),
+        ({"temperature": torch.ones((), device="meta")}, "temperature: .* on the meta device"),
         ({"temperature": "warm"}, "temperature: expected a finite number"),
         ({"label_smoothing": 1.0}, r"label_smoothing: expected a number in \[0, 1\)"),
         ({"label_smoothing": -0.1}, "label_smoothing: expected a number of at least 0"),

@@ -42,6 +42,9 @@ def as_scalar(value: float | Tensor, name: str, like: Tensor, *, above: float | 
         return as_number(value, name, above=above)
     if value.numel() != 1:
         raise ValueError(f"{name}: expected one number, got a tensor {tuple(value.shape)}")
+    if value.is_meta or value.is_complex() or value.dtype == torch.bool:
+        what = "a tensor on the meta device, which has no values" if value.is_meta else value.dtype
+        raise ValueError(f"{name}: expected one real number, got {what}")
     return value.reshape(()).to(like)
 
 

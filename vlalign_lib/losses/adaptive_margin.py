@@ -146,6 +146,12 @@ def adaptive_margin_triplet_loss(
     if alike.shape[1] != classes or classes == 0:
         raise ValueError(f"class_similarity: expected shape (C, C), got {tuple(alike.shape)}")
     check_classes(labels, classes, "class_similarity")
+    broken = int((~alike.isfinite()).sum()) if alike.device.type == "cpu" else 0
+    if broken:
+        raise ValueError(
+            f"class_similarity: {broken} values are NaN or infinity, and triplets of their classes "
+            "would count for nothing; give classes that have not been seen a 0"
+        )
     margin = as_number(margin, "margin", low=0)
     weight = as_number(weight, "weight", low=0)
     if weight > 1:
