@@ -21,7 +21,7 @@ def test_each_stranger_has_its_hinge_and_its_kind():
         "b   s = 0.75   hinge 0.40   hard",
         "c   s = 0.50   hinge 0.15   semi-hard",
         "d   s = 0.40   hinge 0.05   semi-hard",
-        "e   s = -0.20   hinge 0.00   easy",
+        "e   s = −0.20   hinge 0.00   easy",
         "margin m = 0.25",
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlalign_lib.viz import GlyphSearch, glyph_search
+from vlalign_lib.viz import GlyphSearch, colour, glyph_search
 
 WORDS = ("BLACK", "WHITE", "HEART", "STAR", "ARROW")
 CAPTIONS = ("BLACK HEART", "WHITE HEART", "BLACK STAR", "WHITE STAR", "LEFT-ARROW")
@@ -99,6 +99,13 @@ def test_an_answer_that_holds_every_word_is_framed():
     assert "“white star”: names that hold every word: 1 of 5" in text
     assert "“white”: names that hold every word: 2 of 5" in text
     assert "1 of 3; first: white star" in text
+
+
+def test_a_method_and_its_variants_have_its_colour():
+    names = ("CCA", "CCA with a ridge", "a method of my own")
+    page = Page(search(dict.fromkeys(names, MODELS["CCA"]), queries=["star"])._repr_html_())
+    shades = [name["style"].removeprefix("border-color:") for name in page.of_class("vl-name")]
+    assert shades == [colour("CCA"), colour("CCA"), "transparent"]
 
 
 def test_words_are_split_as_the_captions_are():

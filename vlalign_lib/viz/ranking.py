@@ -86,7 +86,8 @@ def margin_rings(friend: float, strangers: Mapping[str, float], *, margin: float
         kind = "hard" if s >= friend else "semi-hard" if hinge > 0 else "easy"
         shade, mark = _KINDS[kind]
         _place(space, name, 1 - s, degrees, shade, mark)
-        lines.append((f"{name}   s = {s:.2f}   hinge {hinge:.2f}   {kind}", colour(shade)))
+        cosine = f"{s:.2f}".replace("-", "−")
+        lines.append((f"{name}   s = {cosine}   hinge {hinge:.2f}   {kind}", colour(shade)))
     words.set(xlim=(0, 1), ylim=(0, 1))
     for i, (line, shade) in enumerate(lines):
         words.text(0.02, 0.92 - 0.1 * i, line, color=shade, va="center", size=10)
@@ -101,7 +102,14 @@ def _place(axes: Any, name: str, radius: float, degrees: float, shade: str, mark
     axes.plot([0, x], [0, y], color="#CFCFCF", lw=1, zorder=2)
     axes.scatter(x, y, s=90, color=colour(shade), marker=mark, zorder=4)
     axes.annotate(
-        name, (x, y), (0, 9), textcoords="offset points", ha="center", color=colour(shade), zorder=5
+        name,
+        (x, y),
+        (0, 9),
+        textcoords="offset points",
+        ha="center",
+        color=colour(shade),
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
+        zorder=3,
     )
 
 

@@ -40,7 +40,8 @@ var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:.1rem}
 .vl-search .vl-card[hidden]{display:none}
 .vl-search .vl-card p{margin:.1rem 0 .4rem;color:inherit}
 .vl-search .vl-row{display:flex;flex-wrap:wrap;align-items:center;gap:.2rem .6rem;margin:.35rem 0}
-.vl-search .vl-name{flex:0 0 8.5rem;font-weight:600}
+.vl-search .vl-name{flex:0 0 8.5rem;box-sizing:border-box;font-weight:600;\
+border-left:.3rem solid;padding-left:.45rem}
 .vl-search .vl-tiles{display:flex;flex-wrap:wrap;gap:.3rem}
 .vl-search .vl-tile{width:2.9rem;height:2.9rem;box-sizing:border-box;border:1px solid #c8c8c8;\
 border-radius:.2rem;background-image:var(--vl-sheet);background-origin:content-box;\
@@ -240,11 +241,12 @@ class _Engine:
             lines_of = []
             for name, rows in by_method.items():
                 tiles = "".join(tile(int(row), holds[row]) for row in rows)
-                shade = colour(name) if has_colour(name) else "#1a1a1a"
+                known = next((word for word in (name, *name.split()[:1]) if has_colour(word)), None)
+                shade = "transparent" if known is None else colour(known)
                 first = html.escape(self.captions[rows[0]].lower())
                 hits = sum(holds[row] for row in rows)
                 lines_of.append(
-                    f'<div class="vl-row"><span class="vl-name" style="color:{shade}">'
+                    f'<div class="vl-row"><span class="vl-name" style="border-color:{shade}">'
                     f'{html.escape(name)}</span><span class="vl-tiles">{tiles}</span>'
                     f'<span class="vl-said">{hits} of {len(rows)}; first: {first}</span></div>'
                 )
