@@ -33,6 +33,10 @@ class ACMR(DeepMethod):
     strength :math:`\lambda_t` that grows from 0 (:func:`vlalign_lib.losses.reversal_schedule`).
     One step of one optimiser moves everything.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         class_weight: β, of the label layer's cross-entropy.
         adversary: factor of the reversed gradient's strength; 0 switches the adversary off.
@@ -42,9 +46,6 @@ class ACMR(DeepMethod):
             label layer keeps its random weights. (Its triplets also measure sums of coordinates
             where squared lengths are meant; that is not imitated.)
         n_components: dimensions k of the shared space.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; labels are needed, of at least two classes.

@@ -52,13 +52,15 @@ class BimodalAE(DecodingMethod):
     text and the same share without the image, and both are reconstructed all the same; then a
     code from either view alone comes near the code of the pair. Labels are not read.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`. Each inlet gives as many numbers as the
+    code has.
+
     Args:
         missing: share of the pairs, in [0, 1/2], shown with one view only, for each view. 1/3
             shows a third whole, a third as images, a third as texts.
         n_components: dimensions k of the code.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`. Each inlet gives as many numbers as the code has.
 
     Raises:
         ValueError: in ``fit``; see there.

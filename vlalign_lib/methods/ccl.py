@@ -63,14 +63,15 @@ class CCL(DeepMethod):
     cells of a grid as parts, encoded alike, averaged and joined with the whole; rows and columns
     of pixels that fill no cell are left out of the parts. Texts stay whole.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         margin: m ≥ 0, between unit vectors, whose distances go up to 2.
         class_weight: β.
         regions: cells along each side of a picture, 2 or more; 0 leaves the fine stream out.
         n_components: dimensions k of the shared space.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; labels are needed; regions of vectors, or smaller than 8 by 8.

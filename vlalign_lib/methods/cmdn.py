@@ -115,6 +115,11 @@ class CMDN(DeepMethod):
 
     This is CMDN in style: the order of things is the paper's, the machines are not.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`. With held-out pairs, epochs are compared
+    by the cross-entropy of the classes on the last codes, whatever the stage.
+
     Args:
         levels: L ≥ 1, of the stack; representations have :math:`2^L k` dimensions.
         alpha: weight of the codes' distance in the stack, in [0, 1].
@@ -122,10 +127,6 @@ class CMDN(DeepMethod):
         missing: share of the pairs, in [0, 1/2], shown to the joint autoencoder with one view
             only, for each view.
         n_components: dimensions k of the last codes.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`. With held-out pairs, epochs are compared by the
-            cross-entropy of the classes on the last codes, whatever the stage.
 
     Raises:
         ValueError: in ``fit``; labels are needed, of at least two classes.

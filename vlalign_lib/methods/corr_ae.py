@@ -29,14 +29,15 @@ class CorrAE(DecodingMethod):
     does, and each encoder is usable alone. At α = 1 nothing keeps the codes apart and all items
     fall on one point. The two networks share no weights. Labels are not read.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`. Decoders are layers of the widths
+    ``hidden``, turned round, for pictures too.
+
     Args:
         alpha: α in [0, 1], the weight of the codes' distance; None for the paper's value of the
             variant (0.8, 0.2 for cross, 0.8 for full).
         n_components: dimensions k of the codes.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`. Decoders are layers of the widths ``hidden``, turned
-            round, for pictures too.
 
     Raises:
         ValueError: in ``fit``; see there.
@@ -113,12 +114,13 @@ class CorrCrossAE(CorrAE):
     What one view alone shows has no use in the partner's reconstruction, and need not be kept.
     At α = 0 this is two separate translations, whose codes have nothing to do with each other.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         alpha: α in [0, 1]; None for the paper's 0.2.
         n_components: dimensions k of the codes.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; see there.
@@ -154,12 +156,13 @@ class CorrFullAE(CorrAE):
     Each decoder reads both codes, and that alone ties them: a decoder has one language. Even at
     α = 0 the codes of partners come near.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         alpha: α in [0, 1]; None for the paper's 0.8.
         n_components: dimensions k of the codes.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; see there.

@@ -34,19 +34,20 @@ class DCCA(DeepMethod):
 
     Labels are not read.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`. The incomplete last batch of an epoch is
+    left out.
+
     Args:
         reg: ridge κ of the correlations in each batch, relative to the mean variance.
         refit: whether to fit CCA to the outputs after training. False shows what happens without.
         refit_reg: ridge κ of that CCA.
         n_components: dimensions k of the outputs, and of the shared space. Use batches of 2.5
             times as many pairs at least; from k + 1 pairs down every correlation is perfect.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`. The incomplete last batch of an epoch is left out.
 
     Attributes:
         refit_: the CCA that was fitted last, None without ``refit``.
-        correlations_: (k,) its correlations on the training pairs.
 
     Raises:
         ValueError: in ``fit``; a batch of k + 1 pairs or fewer, or as few held-out pairs.

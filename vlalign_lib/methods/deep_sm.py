@@ -32,14 +32,15 @@ class DeepSM(DeepMethod):
     shuffling the pairs within a class changes nothing. The classes are the shared space, so items
     of one class end on nearly one point and the partner among them cannot be found.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`. ``n_components`` is not read: the space
+    has a dimension for each class.
+
     Args:
         temperature: T > 0 of the posteriors that are compared; training has 1. Over-confident
             networks give one-hot posteriors that tie, and a higher T tells them apart.
         posterior: compare ``"probabilities"`` or ``"logarithms"`` of them.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`. ``n_components`` is not read: the space has a dimension
-            for each class.
 
     Raises:
         ValueError: in ``fit``; labels are needed, of at least two classes.

@@ -27,12 +27,13 @@ class InfoNCE(DeepMethod):
     It needs pairs and no labels. Items of one class push each other away like any others, so it
     finds the partner and does not gather classes.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         temperature: τ; the smaller, the more the nearest wrong partner counts.
         n_components: dimensions k of the shared space.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; see there.

@@ -33,6 +33,10 @@ class SAM(DeepMethod):
     are **reconstructed** here; none of its numbers is claimed. ``control`` gives the honest
     comparisons: the same loss with margins that stay static, or adapt to the wrong classes.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         margin: m ≥ 0, between cosines.
         control: ``"none"``; ``"static"``, the margin stays m; ``"random"``, adaptive margins
@@ -41,9 +45,6 @@ class SAM(DeepMethod):
         centre: t₀, the share of the training at which half the way is done.
         momentum: of the centroids.
         n_components: dimensions k of the shared space.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; labels are needed, of at least two classes.

@@ -27,6 +27,10 @@ class Triplet(DeepMethod):
     partner alone, and then items of its class are strangers: better for finding the partner,
     worse for finding the class.
 
+    ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
+    ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
+    every trained method; see :mod:`vlalign_lib.methods`.
+
     Args:
         margin: m ≥ 0, between cosines.
         mining: ``"semi-hard"``, ``"all"`` that violate the margin, ``"hardest"`` or ``"random"``;
@@ -34,9 +38,6 @@ class Triplet(DeepMethod):
         positives: ``"class"`` or ``"pair"``. A pair without a class is its own.
         intra: also compare items within each view; needs labels.
         n_components: dimensions k of the shared space.
-        hidden, channels, dropout, shift, scaling, epochs, batch_size, learning_rate,
-            weight_decay, random_state, device, progress: of every trained method; see
-            :mod:`vlalign_lib.methods`.
 
     Raises:
         ValueError: in ``fit``; see there.
