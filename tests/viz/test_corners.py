@@ -29,7 +29,7 @@ def test_a_sure_item_lies_on_its_corner_and_an_unsure_one_in_the_middle():
         assert 0 < distance.max() <= 0.07 + 1e-12
         places = {text.get_text(): text.get_position() for text in axes.texts}
         for name, corner in zip(names, expected, strict=False):
-            np.testing.assert_allclose(places[name], 1.2 * corner, atol=1e-12)
+            np.testing.assert_allclose(places[name], 1.27 * corner, atol=1e-12)
 
 
 def test_each_view_has_its_panel_and_its_colour():

@@ -118,7 +118,7 @@ def _draw(
     around = np.vstack([corners, corners[:1]])
     axes.plot(around[:, 0], around[:, 1], color="#B0B0B0", linewidth=0.8, zorder=1)
     for corner, name in zip(corners, names, strict=True):
-        x, y = 1.2 * corner
+        x, y = 1.27 * corner
         axes.text(x, y, name, ha="center", va="center", fontsize=10, fontweight="bold")
     rng = np.random.default_rng(0)
     short = max(map(len, names)) <= 2
@@ -139,7 +139,7 @@ def _draw(
                 label=view if number is None else None,
                 zorder=2,
             )
-    axes.set_xlim(-1.35, 1.35)
-    axes.set_ylim(-1.35, 1.35)
+    axes.set_xlim(-1.45, 1.45)
+    axes.set_ylim(-1.45, 1.45)
     axes.set_aspect("equal")
     axes.set_axis_off()

@@ -412,12 +412,12 @@ EXERCISES = (
         id="ch06.encoder_gradient",
         task=(
             "Write `encoder_gradient(task, judge, progress)`: what reaches the encoders when the "
-            "gradient of the judge's loss comes back reversed, with the strength λ(t) of the "
+            "gradient of the judge's loss comes back reversed, with the strength λ of the "
             "chapter (slope 10), and is added to the gradient of the task."
         ),
         hint=(
             "Reversed means: times −λ. And λ depends on `progress`.",
-            "λ = 2 / (1 + e^(−10 t)) − 1; the answer is `task - λ * judge`.",
+            "λ = 2 / (1 + e^(−10 · progress)) − 1; the answer is `task - λ * judge`.",
         ),
         solution=_encoder_gradient,
         cases=_gradient_cases,
@@ -432,7 +432,7 @@ EXERCISES = (
                 "full strength from the first step",
                 lambda task, judge, progress: task - judge,
                 "At the first step the judge knows nothing, and its gradient is noise. Multiply "
-                "by λ(t).",
+                "by λ.",
             ),
             Mistake(
                 "half strength at the start",
@@ -449,12 +449,12 @@ EXERCISES = (
             Mistake(
                 "the judge's share turned down instead of up",
                 lambda task, judge, progress: task - (1 - _strength(progress)) * judge,
-                "This begins at full strength and fades. λ(t) grows from 0.",
+                "This begins at full strength and fades. λ grows from 0.",
             ),
             Mistake(
                 "linear in t",
                 lambda task, judge, progress: task - progress * judge,
-                "A straight line from 0 to 1. The chapter's λ(t) rises steeply and levels off.",
+                "A straight line from 0 to 1. The chapter's λ rises steeply and levels off.",
             ),
         ),
         praise="One backward pass plays both sides of the game.",
