@@ -1,0 +1,128 @@
+"""The search in a real browser: keyboard, two on a page, dark, phone, no request."""
+
+import io
+import re
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlalign_lib.viz import glyph_search
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+WORDS = ("HEART", "STAR", "ARROW")
+PICTURES = np.zeros((3, 8, 8), dtype=np.float32)
+PICTURES[0, :, :4], PICTURES[1, :4], PICTURES[2] = 1, 1, np.eye(8)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium here")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(
+            executable_path=path, args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+def encode(captions):
+    rows = [[float(word in caption.upper().split()) for word in WORDS] for caption in captions]
+    return np.array(rows)
+
+
+def visit(browser, folder, *, theme="light", width=1000, **options):
+    """Two searches on one page, what it asked for, and what it complained of."""
+    gallery = SimpleNamespace(images=PICTURES, captions=WORDS, encode_captions=encode)
+    method = SimpleNamespace(embed_images=lambda images: np.eye(3), embed_texts=lambda rows: rows)
+    found = glyph_search({"CCA": method, "other": method}, gallery, ["heart", "star", "arrow"])
+    output = (
+        f'<div class="cell_output"><div class="output text_html">{found._repr_html_()}</div></div>'
+    )
+    dark = (
+        "html[data-theme=dark] .bd-content div.cell_output .text_html:not(:has(table.dataframe))"
+        "{background-color:#ced6dd;color:#222832}"
+        "html[data-theme=dark]{--pst-color-text-base:#ced6dd;--pst-color-background:#14181e}"
+    )
+    path = folder / "page.html"
+    path.write_text(
+        f"<!doctype html><html lang=en data-theme={theme}><meta charset=utf-8><title>t</title>"
+        f"<style>{dark}</style><main class=bd-content>{output * 2}</main>",
+        encoding="utf-8",
+    )
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    page = context.new_page()
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.goto(path.as_uri())
+    return page
+
+
+def shown(page):
+    """The phrase of the one card that is visible in each search."""
+    cards = [search.locator(".vl-card:visible") for search in page.locator(".vl-search").all()]
+    assert all(card.count() == 1 for card in cards)
+    return [re.search("“(.*?)”", card.locator("p").inner_text())[1] for card in cards]
+
+
+@pytest.fixture(autouse=True)
+def _static(monkeypatch):
+    monkeypatch.setenv("VLALIGN_LIVE", "0")
+
+
+def test_the_keyboard_chooses_in_one_and_leaves_the_other(browser, tmp_path):
+    page = visit(browser, tmp_path)
+    assert shown(page) == ["heart", "heart"]
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    assert shown(page) == ["star", "heart"]
+    page.locator("select").nth(1).select_option("arrow")
+    assert shown(page) == ["star", "arrow"]
+    assert not page.complaints
+    assert all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+def test_assistive_technology_is_told_what_is_there(browser, tmp_path):
+    tree = visit(browser, tmp_path).locator(".vl-search").first.aria_snapshot()
+    assert 'combobox "Search for"' in tree
+    assert 'img "HEART, holds every word"' in tree
+    assert 'img "STAR"' in tree
+
+
+def test_a_tile_shows_its_picture(browser, tmp_path):
+    page = visit(browser, tmp_path, device_scale_factor=4)
+    tile = page.locator(".vl-tile:visible").first
+    drawn = np.array(Image.open(io.BytesIO(tile.screenshot())).convert("L"))
+    middle = drawn[len(drawn) // 2]
+    assert middle[int(0.3 * len(middle))] < 40, "the heart's left half is ink"
+    assert middle[int(0.7 * len(middle))] > 215
+
+
+def test_in_the_dark_the_card_stays_white_and_the_page_shows_through(browser, tmp_path):
+    page = visit(browser, tmp_path, theme="dark")
+    colour_of = "(e, name) => getComputedStyle(e).getPropertyValue(name)"
+    card, output = page.locator(".vl-card").first, page.locator(".output").first
+    assert card.evaluate(colour_of, "background-color") == "rgb(255, 255, 255)"
+    assert card.evaluate(colour_of, "color") == "rgb(26, 26, 26)"
+    assert output.evaluate(colour_of, "background-color") == "rgba(0, 0, 0, 0)"
+    label = page.locator(".vl-search label").first
+    assert label.evaluate(colour_of, "color") == "rgb(206, 214, 221)"
+
+
+def test_on_a_telephone_nothing_is_cut_off_and_the_list_is_large_enough(browser, tmp_path):
+    page = visit(browser, tmp_path, width=360)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator("select").first.bounding_box()["height"] >= 44
+
+
+def test_without_scripts_the_first_phrase_is_answered(browser, tmp_path):
+    page = visit(browser, tmp_path, java_script_enabled=False)
+    assert page.locator(".vl-card:not([hidden])").count() == 2
