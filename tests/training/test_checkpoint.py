@@ -97,7 +97,7 @@ def test_without_validation_the_last_weights_are_the_best(tmp_path):
         ({"sampler": ClassBalancedSampler(np.arange(24) % 3, 2, 4)}, "sampler was 'PairedSampler"),
         ({"by": torch.optim.SGD}, "optimiser was 'AdamW' and is 'SGD'"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes, words):
     trained(tmp_path)
