@@ -57,14 +57,20 @@ def only_holds(thing: Any) -> bool:
 
 
 def speeds() -> dict[str, list[dict[str, Any]]]:
-    """The timed cases of all benchmarks on one thread, by the function that they time."""
+    """The timed cases of all benchmarks on one thread, by the function that they time.
+
+    Of a function with a goal, the cases that count towards it; the rest is on the page of times.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((ROOT / "results/benchmarks").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         for case in record["cases"]:
             if case.get("function") and "ratio" in case and record["machine"]["threads"] == 1:
                 found.setdefault(case["function"], []).append(case)
-    return found
+    return {
+        name: [case for case in cases if case["goal"] is not None] or cases
+        for name, cases in found.items()
+    }
 
 
 def checked_html(
