@@ -261,24 +261,25 @@ class RetrievalExperiment(Experiment):
         ours = {(record.dataset, record.method): record for record in records}
         classes = [name for name, data in DATASETS.items() if not data.names]
         names = [name for name, data in DATASETS.items() if data.names]
-        printed = {(row.dataset, row.method): row.mean for row in RETRIEVAL_ROWS}
-        classic = {row.method: row.mean for row in CLASSIC_ROWS}
+        quoted = {
+            name: {row.method: row.mean for row in RETRIEVAL_ROWS if row.dataset == data.printed}
+            for name, data in DATASETS.items()
+            if data.printed
+        }
+        quoted["wikipedia"] = {row.method: row.mean for row in CLASSIC_ROWS}
         columns = ["method"]
         for name in classes:
-            data = DATASETS[name]
-            if data.printed or name == "wikipedia":
-                columns.append(f"{data.label}, paper")
-            columns.append(f"{data.label}, ours")
+            if name in quoted:
+                columns.append(f"{DATASETS[name].label}, paper")
+            columns.append(f"{DATASETS[name].label}, ours")
         columns += [f"{DATASETS[name].label}, R@10" for name in names]
         rows = []
         for method, about in METHODS.items():
             row = [about.label]
             for name in classes:
-                data = DATASETS[name]
-                if data.printed or name == "wikipedia":
-                    quoted = classic.get(method) if not data.printed else None
-                    quoted = printed.get((data.printed, method)) if data.printed else quoted
-                    row.append("–" if quoted is None else f"{quoted:.3f}")
+                if name in quoted:
+                    mean = quoted[name].get(method)
+                    row.append("–" if mean is None else f"{mean:.3f}")
                 row.append(_shown(ours.get((name, method)), "map_mean"))
             row += [_shown(ours.get((name, method)), "recall10_t2i") for name in names]
             rows.append(tuple(row))
