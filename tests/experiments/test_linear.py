@@ -162,12 +162,23 @@ def test_every_metric_is_what_its_name_says():
             precision = np.cumsum(relevant) / np.arange(1, 51)
             hits.append((precision * relevant).sum() / relevant.sum())
         assert found[f"map50_hits_{direction}"] == pytest.approx(np.mean(hits))
+    squared = ((u[:, None] - v) ** 2).sum(axis=2)
+    for direction, matrix in (("i2t", squared), ("t2i", squared.T)):
+        slow = [slow_average_precision(-row, labels == labels[i]) for i, row in enumerate(matrix)]
+        assert found[f"map_l2_{direction}"] == pytest.approx(np.mean(slow))
+    assert found["map_l2_i2t"] != pytest.approx(found["map_i2t"])
+    page = []
+    for i, row in enumerate(squared):
+        relevant = labels[np.argsort(row)[:50]] == labels[i]
+        precision = np.cumsum(relevant) / np.arange(1, 51)
+        page.append((precision * relevant).sum() / relevant.sum())
+    assert found["map50_l2_hits_i2t"] == pytest.approx(np.mean(page))
     z = [(m - m.mean(axis=0)) / m.std(axis=0) for m in (u, v)]
     assert found["map_znorm_i2t"] == pytest.approx(slow_map(z[0], z[1], labels))
     assert found["map_znorm_i2t"] != pytest.approx(found["map_i2t"])
     draws = [slow_average_precision(rng.random(60), labels == 0) for _ in range(3000)]
     assert found["map_chance"] == pytest.approx(np.mean(draws), abs=4 * np.std(draws) / 3000**0.5)
-    for name in ("map", "map50_hits", "map_znorm", "medr", "mrr"):
+    for name in (*_scores.PROTOCOLS, "medr", "mrr"):
         both = (found[f"{name}_i2t"] + found[f"{name}_t2i"]) / 2
         assert found[f"{name}_mean"] == pytest.approx(both)
 
@@ -187,7 +198,7 @@ def test_query_intervals_draw_pairs_as_a_whole():
     found = _scores.query_intervals(u, v, labels)
     scores = _scores.class_scores(u, v, labels)
     drawn = np.random.default_rng(0).integers(0, 80, size=(2000, 80))
-    assert len(found) == 9
+    assert len(found) == 3 * len(_scores.PROTOCOLS)
     assert all(e.mean == pytest.approx(scores[name], rel=1e-12) for name, e in found.items())
     per_query = {
         "i2t": _scores.average_precisions(u, v, labels, labels),

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from vlalign_lib.data import load_pascal_sentences, load_wikipedia_deep, synthetic_twin
+from vlalign_lib.data import load_glyphs, load_pascal_sentences, load_wikipedia_deep, synthetic_twin
 from vlalign_lib.data._paired import PairedDataset
 from vlalign_lib.experiments import EXPERIMENTS, _retrieval, run, table
 from vlalign_lib.experiments._experiment import SettingError
 from vlalign_lib.experiments.paper_tables import RETRIEVAL_ROWS
-from vlalign_lib.experiments.retrieval import DATASETS, METHODS
+from vlalign_lib.experiments.retrieval import ANSWERS, DATASETS, METHODS, PHRASES
 from vlalign_lib.methods import METHODS as CLASSES
 from vlalign_lib.metrics import mean_average_precision, mean_reciprocal_rank
 
@@ -114,7 +114,17 @@ def test_names_are_scored_by_the_partner_and_typefaces_apart(monkeypatch):
     assert found["mrr_mean"] == pytest.approx(
         (found["mrr_mean_serif"] + found["mrr_mean_mono"]) / 2
     )
-    assert "mrr_mean_serif" not in RETRIEVAL.measure(case("cfa", "names"), "0").metrics
+    assert "mrr_mean_serif" not in RETRIEVAL.measure(case("cfa", "names"), "1").metrics
+
+
+def test_the_first_seed_keeps_its_answers_to_phrases():
+    gallery = load_glyphs(seed=0).split("test")
+    found = RETRIEVAL.measure(case("cfa", "names"), "0").details
+    assert tuple(found["answers"]) == PHRASES
+    caption = dict(zip(gallery.ids, gallery.captions, strict=True))
+    named = [caption[each] for each in found["answers"]["arabic letter"]]
+    assert len(named) == ANSWERS
+    assert sum("ARABIC LETTER" in name for name in named) >= ANSWERS - 2
 
 
 def test_the_partner_is_what_validation_looks_for_among_names(monkeypatch):

@@ -27,8 +27,10 @@ from vlalign_lib.experiments._scores import (
     partner_scores,
     query_intervals,
 )
+from vlalign_lib.experiments.retrieval import ANSWERS, PHRASES
 from vlalign_lib.linear._base import TwoViewEstimator
 from vlalign_lib.methods import METHODS
+from vlalign_lib.metrics import nearest
 
 _LOADERS = {
     "digits": load_digit_halves,
@@ -56,6 +58,8 @@ def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
     curve = getattr(method, "loss_curve_", ())
     if curve:
         details["loss"] = [round(float(value), 5) for value in (curve[0], curve[-1])]
+    if config["task"] == "names" and config["data"].get("split") == "random" and part == "0":
+        details["answers"] = _answers(method, pairs.split("test"))
     galleries = ("serif", "mono") if config["data"].get("split") == "typeface" else ("test",)
     metrics: dict[str, float] = {}
     estimates = {}
@@ -81,6 +85,16 @@ def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
         estimates=estimates,
         details=details,
     )
+
+
+def _answers(method: TwoViewEstimator, gallery: PairedDataset) -> dict[str, list[str]]:
+    """Return, for each phrase, the names (``ids``) of the pairs whose pictures answer it."""
+    asked = method.embed_texts(gallery.encode_captions(PHRASES))
+    found = nearest(asked, method.embed_images(gallery.images), ANSWERS)
+    return {
+        phrase: [gallery.ids[row] for row in rows]
+        for phrase, rows in zip(PHRASES, found, strict=True)
+    }
 
 
 def _load(data: Mapping[str, Any], seed: int | None) -> PairedDataset:

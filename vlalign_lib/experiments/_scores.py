@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ from vlalign_lib.metrics import (
 
 Matrix = NDArray[np.float64]
 _DIRECTIONS = ("i2t", "t2i")
+_FIRST_PAGE: Mapping[str, Any] = {"top_k": 50, "normalise": "hits"}
+_ZNORM = "map_znorm"
+PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "map": {},
+        "map_l2": {"similarity": "euclidean"},
+        "map50_hits": _FIRST_PAGE,
+        "map50_l2_hits": {"similarity": "euclidean", **_FIRST_PAGE},
+        _ZNORM: {},
+    }
+)
+"""``{name: options of average_precisions}``; ``map_znorm`` standardises the embeddings first."""
 
 
 def mean_map(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> float:
@@ -35,18 +48,26 @@ def _standardised(u: Matrix) -> Matrix:
     return (u - u.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
 
 
+def query_precisions(
+    u: Matrix, v: Matrix, labels: NDArray[np.int64], protocol: str
+) -> dict[str, NDArray[np.float64]]:
+    """Return the average precision of every query by one protocol, in both directions."""
+    if protocol == _ZNORM:
+        u, v = _standardised(u), _standardised(v)
+    ways = ((u, v), (v, u))
+    options = PROTOCOLS[protocol]
+    return {
+        name: np.asarray(average_precisions(a, b, labels, labels, **options))
+        for name, (a, b) in zip(_DIRECTIONS, ways, strict=True)
+    }
+
+
 def class_scores(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, float]:
     """Return every metric of one pair of test embeddings with classes."""
-    protocols: dict[str, Callable[[Matrix, Matrix], float]] = {
-        "map": lambda a, b: mean_average_precision(a, b, labels, labels),
-        "map50_hits": lambda a, b: mean_average_precision(
-            a, b, labels, labels, top_k=50, normalise="hits"
-        ),
-        "map_znorm": lambda a, b: mean_average_precision(
-            _standardised(a), _standardised(b), labels, labels
-        ),
-    }
-    metrics = _both_ways(protocols, u, v)
+    metrics: dict[str, float] = {}
+    for protocol in PROTOCOLS:
+        found = query_precisions(u, v, labels, protocol)
+        metrics |= _with_mean(protocol, {name: float(ap.mean()) for name, ap in found.items()})
     metrics |= partner_scores(u, v)
     metrics["map_chance"] = chance_average_precision(labels, labels)
     return metrics
@@ -54,36 +75,27 @@ def class_scores(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, f
 
 def partner_scores(u: Matrix, v: Matrix) -> dict[str, float]:
     """Return how well the one partner is found, row i answering row i."""
-    metrics = _both_ways({"medr": median_rank, "mrr": mean_reciprocal_rank}, u, v)
+    metrics: dict[str, float] = {}
+    for name, metric in (("medr", median_rank), ("mrr", mean_reciprocal_rank)):
+        metrics |= _with_mean(name, {"i2t": metric(u, v), "t2i": metric(v, u)})
     for direction, found in zip(_DIRECTIONS, (recall_at_k(u, v), recall_at_k(v, u)), strict=True):
         metrics |= {f"recall{k}_{direction}": value for k, value in found.items()}
     return metrics
 
 
-def _both_ways(
-    protocols: dict[str, Callable[[Matrix, Matrix], float]], u: Matrix, v: Matrix
-) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for name, protocol in protocols.items():
-        i2t, t2i = protocol(u, v), protocol(v, u)
-        metrics |= {f"{name}_i2t": i2t, f"{name}_t2i": t2i, f"{name}_mean": (i2t + t2i) / 2}
-    return metrics
+def _with_mean(name: str, ways: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of both directions under their names, and their mean."""
+    named = {f"{name}_{direction}": value for direction, value in ways.items()}
+    return named | {f"{name}_mean": sum(ways.values()) / len(ways)}
 
 
 def query_intervals(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, Estimate]:
     """Return bootstrap intervals over the test pairs, of the class mAP by each protocol."""
-    zu, zv = _standardised(u), _standardised(v)
-    protocols: dict[str, tuple[Matrix, Matrix, dict[str, Any]]] = {
-        "map": (u, v, {}),
-        "map50_hits": (u, v, {"top_k": 50, "normalise": "hits"}),
-        "map_znorm": (zu, zv, {}),
-    }
     estimates = {}
-    for protocol, (a, b, options) in protocols.items():
-        i2t = np.asarray(average_precisions(a, b, labels, labels, **options))
-        t2i = np.asarray(average_precisions(b, a, labels, labels, **options))
+    for protocol in PROTOCOLS:
+        found = query_precisions(u, v, labels, protocol)
         # A pair is drawn as a whole: both its queries, or none.
-        for name, values in (("i2t", i2t), ("t2i", t2i), ("mean", (i2t + t2i) / 2)):
+        for name, values in {**found, "mean": (found["i2t"] + found["t2i"]) / 2}.items():
             interval = bootstrap_interval(values, n_resamples=2000, seed=0)
             estimates[f"{protocol}_{name}"] = Estimate(
                 float(values.mean()),

@@ -156,9 +156,7 @@ class LinearExperiment(Experiment):
     def notes(self, case: Case) -> tuple[str, ...]:
         """Return what the intervals of a case are, and how it was tuned."""
         lines = [
-            "map_*: class mAP over the whole gallery, cosine. map50_hits_*: the 50 best, divided "
-            "by the hits among them. map_znorm_*: each embedding normalised with the test set's "
-            "own means and deviations, which is transductive. recall*, medr, mrr: the one partner.",
+            PROTOCOLS_IN_WORDS,
             "Hyper-parameters were chosen for class mAP on the validation split alone, also where "
             "the partner is looked for.",
             "metrics: mean over random resplits of the pooled pairs with Student's 95 % "
@@ -226,6 +224,12 @@ class LinearExperiment(Experiment):
         )
 
 
+PROTOCOLS_IN_WORDS = (
+    "map_*: class mAP over the whole gallery, cosine. map_l2_*: the same by Euclidean distance. "
+    "map50_hits_*: the 50 best, divided by the hits among them; map50_l2_hits_*: the same by "
+    "Euclidean distance. map_znorm_*: each embedding normalised with the test set's own means and "
+    "deviations, which is transductive. recall*, medr, mrr: the one partner."
+)
 _WHY_WIKIPEDIA_DIFFERS = (
     "The printed Wikipedia numbers (CCA 0.298/0.273) cannot be compared with ours: they rest on "
     "4096-d network features and 3000-d bags of words with 462 test pairs; ours on the classic "

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from vlalign_lib.experiments._experiment import Case, Experiment, Measurement, Table, choose
 from vlalign_lib.experiments._record import Estimate, Record
-from vlalign_lib.experiments.linear import LinearSettings
+from vlalign_lib.experiments.linear import PROTOCOLS_IN_WORDS, LinearSettings
 from vlalign_lib.experiments.paper_tables import CLASSIC_ROWS, FEATURES, RETRIEVAL_ROWS, SOURCES
 
 Grid = Mapping[str, tuple[Any, ...]]
@@ -66,7 +66,14 @@ METHODS: Mapping[str, RetrievalMethod] = MappingProxyType(
         "corr_ae": RetrievalMethod("Corr-AE", {"alpha": (0.2, 0.5, 0.8)}),
         "corr_cross_ae": RetrievalMethod("Corr-Cross-AE", {"alpha": (0.2, 0.5, 0.8)}),
         "corr_full_ae": RetrievalMethod("Corr-Full-AE", {"alpha": (0.2, 0.5, 0.8)}),
-        "dcca": RetrievalMethod("DCCA", {"n_components": (10, 20), "dropout": (0.0, 0.3)}),
+        "dcca": RetrievalMethod(
+            "DCCA",
+            {
+                "n_components": (10, 20),
+                "dropout": (0.0, 0.3),
+                "learning_rate": (2e-3, 5e-3),
+            },
+        ),
         "cmdn": RetrievalMethod("CMDN-style"),
         "deep_sm": RetrievalMethod("Deep-SM", {"temperature": (1.0, 2.0)}),
         "acmr": RetrievalMethod("ACMR", {"class_weight": (1.0, 10.0)}),
@@ -140,6 +147,33 @@ DATASETS: Mapping[str, RetrievalData] = MappingProxyType(
     }
 )
 """``{data set: columns}``, in the order of the table."""
+
+PHRASES = (
+    "black heart",
+    "leftwards arrow",
+    "double arrow",
+    "white chess bishop",
+    "face",
+    "circled digit",
+    "box drawings light",
+    "capital letter a",
+    "capital letter with acute",
+    "cyrillic capital letter",
+    "hebrew letter",
+    "arabic letter",
+    "greek omega",
+    "white star",
+    "scissors",
+    "integral",
+    "vulgar fraction",
+    "domino tile",
+    "playing card of spades",
+    "hexagram",
+)
+"""What every method is asked for on the glyph names: its answers are kept with its numbers."""
+
+ANSWERS = 8
+"""How many answers to a phrase are kept."""
 
 _GLYPHS = ("glyphs", "names", "names_compositional", "names_typeface")
 
@@ -237,13 +271,13 @@ class RetrievalExperiment(Experiment):
         """Return what the numbers of a case are, and how it was tuned."""
         data = DATASETS[case.dataset]
         lines = [
-            "recall*, medr, mrr: the one partner, cosine, the whole gallery."
+            "recall*, medr, mrr: the one partner, cosine, the whole gallery. answers: what the "
+            "first seed's method finds among its test pictures for some phrases."
             if data.names
-            else "map_*: class mAP over the whole gallery, cosine. map50_hits_*: the 50 best, "
-            "divided by the hits among them. map_znorm_*: each embedding normalised with the test "
-            "set's own means and deviations, which is transductive. recall*, medr, mrr: the one "
-            "partner.",
-            f"Hyper-parameters were chosen for {_criterion(data)} on the validation split alone.",
+            else PROTOCOLS_IN_WORDS,
+            f"Hyper-parameters were chosen for {_criterion(data)} on the validation split alone."
+            if case.config["grid"]
+            else "The method's settings are fixed; nothing was chosen on the validation split.",
             "metrics: mean over seeds, each with a random split, weights and order of its own, "
             "with Student's 95 % interval; the splits overlap.",
         ]

@@ -21,6 +21,7 @@ from vlalign_lib.metrics.pairs import (
     recall_at_k,
 )
 from vlalign_lib.metrics.report import RetrievalReport, retrieval_report
+from vlalign_lib.metrics.search import nearest
 
 __all__ = [
     "Interval",
@@ -33,6 +34,7 @@ __all__ = [
     "mean_average_precision",
     "mean_reciprocal_rank",
     "median_rank",
+    "nearest",
     "precision_recall_curve",
     "ranks",
     "ranks_from_scores",
