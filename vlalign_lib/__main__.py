@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -178,15 +179,20 @@ def _run(options: argparse.Namespace) -> int:
             print(path)
     if not options.quiet and report.records:
         print()
-        print(table(options.experiment, tier=options.tier, records=report.records))
+        print(table(options.experiment, tier=options.tier, records=report.records, width=_width()))
     return EXIT_INCOMPLETE if report.skipped else EXIT_OK
 
 
 def _table(options: argparse.Namespace) -> int:
     from vlalign_lib.experiments import table
 
-    print(table(options.experiment, options.format, tier=options.tier))
+    print(table(options.experiment, options.format, tier=options.tier, width=_width()))
     return EXIT_OK
+
+
+def _width() -> int | None:
+    """Return the columns of the terminal, None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _doctor(options: argparse.Namespace) -> int:

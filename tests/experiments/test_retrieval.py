@@ -81,7 +81,7 @@ def test_the_test_part_takes_no_part_in_the_choice(small, monkeypatch):
 def test_what_is_chosen_is_best_on_validation(small):
     config = case("cca").config
     train, val = little(0).split("train"), little(0).split("val")
-    chosen, value = _retrieval._choose(config, train, val, 0)
+    chosen, value = _retrieval._choose(config, CLASSES["cca"](), train, val, 0)
     worse = []
     for k in config["grid"]["n_components"]:
         for reg in config["grid"]["reg"]:
@@ -132,7 +132,7 @@ def test_the_partner_is_what_validation_looks_for_among_names(monkeypatch):
     monkeypatch.setattr(_retrieval, "load_glyphs", lambda *_, **__: pairs)
     config = case("lgcfl", "names").config
     train, val = pairs.split("train"), pairs.split("val")
-    _, value = _retrieval._choose(config, train, val, 0)
+    _, value = _retrieval._choose(config, CLASSES["lgcfl"](), train, val, 0)
     scores = []
     for sparsity in config["grid"]["sparsity"]:
         method = CLASSES["lgcfl"](sparsity=sparsity).fit(train.images, train.texts, train.labels)

@@ -195,3 +195,22 @@ def test_what_does_not_exist_is_refused(arguments, message):
 def test_a_tier_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="unknown tier 'gpu'"):
         table("linear", tier="gpu")
+
+
+def test_a_table_wider_than_the_terminal_is_printed_in_blocks():
+    whole, narrow = table("retrieval", records=[]), table("retrieval", records=[], width=100)
+    assert max(map(len, whole.splitlines())) > 200
+    assert max(map(len, narrow.splitlines())) <= 100
+    heads = [line for line in narrow.splitlines() if line.startswith("method ")]
+    (head,) = (line for line in whole.splitlines() if line.startswith("method "))
+    assert len(heads) > 2
+    assert "".join(h.removeprefix("method").replace(" ", "") for h in heads) == (
+        head.removeprefix("method").replace(" ", "")
+    )
+    assert narrow.count("\nSAM, reconstructed") == len(heads)
+    assert narrow.count("not measured") == whole.count("not measured")
+
+
+def test_a_terminal_too_narrow_for_one_column_still_shows_each():
+    cells = [" ".join(table("linear", records=[], width=w).split()) for w in (5, None)]
+    assert cells[0].count("not measured") == cells[1].count("not measured")

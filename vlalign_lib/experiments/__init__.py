@@ -1,5 +1,6 @@
 """Named runs: configuration, run, ledger record, table."""
 
+from vlalign_lib.experiments._compare import Comparison, compare_methods, holm
 from vlalign_lib.experiments._experiment import Case, Experiment, Measurement, SettingError, Table
 from vlalign_lib.experiments._ledger import (
     ledger_dirs,
@@ -7,6 +8,7 @@ from vlalign_lib.experiments._ledger import (
     results_dir,
 )
 from vlalign_lib.experiments._lock import RunInProgress
+from vlalign_lib.experiments._own import score_method
 from vlalign_lib.experiments._paired import paired_difference
 from vlalign_lib.experiments._record import (
     Estimate,
@@ -27,6 +29,7 @@ from vlalign_lib.experiments._table import table
 __all__ = [
     "EXPERIMENTS",
     "Case",
+    "Comparison",
     "Estimate",
     "Experiment",
     "LedgerError",
@@ -37,14 +40,17 @@ __all__ = [
     "SettingError",
     "Table",
     "array_hash",
+    "compare_methods",
     "config_hash",
     "get_experiment",
+    "holm",
     "is_stale",
     "ledger_dirs",
     "load_records",
     "paired_difference",
     "results_dir",
     "run",
+    "score_method",
     "stale_reason",
     "table",
 ]

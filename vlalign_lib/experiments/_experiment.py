@@ -14,6 +14,8 @@ from vlalign_lib.experiments._record import Estimate, Record, config_hash
 
 TIERS = ("cpu", "colab", "full")
 OFFICIAL = "official"
+OWN = "own"
+"""The version of a method that no experiment defines: see :func:`score_method`."""
 
 
 class SettingError(ValueError):

@@ -5,27 +5,37 @@ from __future__ import annotations
 from vlalign_lib.experiments._record import Estimate, Record
 
 
-def paired_difference(first: Record, second: Record, metric: str) -> Estimate:
+def paired_difference(
+    first: Record, second: Record, metric: str, *, test_to_train: float = 0.0
+) -> Estimate:
     r"""Return the mean of ``first`` − ``second`` over seeds, with its 95 % interval.
 
     Seed by seed both records saw the same split, so that the differences
     :math:`d_s = a_s - b_s` vary much less than either of them alone:
 
-    .. math:: \bar d \pm t_{0.975,\,n-1}\, \frac{s_d}{\sqrt n}.
+    .. math:: \bar d \pm t_{0.975,\,n-1}\, s_d \sqrt{\tfrac1n + r}.
+
+    With r = 0 the seeds count as independent. Random splits of one data set are not: they share
+    most of their training pairs. :math:`r = n_\text{test} / n_\text{train}` allows for that.
 
     Args:
         first: a record.
         second: a record of the same data set and seeds.
         metric: a metric that both hold.
+        test_to_train: r, test pairs for each training pair.
 
     Returns:
         The estimate over the seeds that both records share.
 
     Raises:
-        ValueError: different data, no common seed, or a metric that one of them lacks.
+        ValueError: different data, no common seed, a metric that one of them lacks, or an r that
+            is negative or not finite.
+
+    Source:
+        Nadeau, Bengio, "Inference for the generalization error", Machine Learning 52, 2003, for r.
 
     Chapter:
-        02, where every fusion is compared with the single view.
+        02, where every fusion is compared with the single view; 08, for r.
 
     Example:
         >>> paired_difference(Record.example(), Record.example(), "map_mean").mean
@@ -45,4 +55,6 @@ def paired_difference(first: Record, second: Record, metric: str) -> Estimate:
             )
     a = dict(zip(first.seeds, first.per_seed[metric], strict=True))
     b = dict(zip(second.seeds, second.per_seed[metric], strict=True))
-    return Estimate.from_values([a[seed] - b[seed] for seed in common], over="paired seeds")
+    return Estimate.from_values(
+        [a[seed] - b[seed] for seed in common], over="paired seeds", test_to_train=test_to_train
+    )

@@ -62,31 +62,41 @@ class Estimate:
     interval: str
 
     @classmethod
-    def from_values(cls, values: Sequence[float], *, over: str = "seeds") -> Estimate:
-        """Return the mean of ``values`` with Student's 95 % interval.
+    def from_values(
+        cls, values: Sequence[float], *, over: str = "seeds", test_to_train: float = 0.0
+    ) -> Estimate:
+        r"""Return the mean of ``values`` with Student's 95 % interval.
 
         Args:
             values: one number a seed, all finite.
             over: what the values differ by, for the wording ("seeds", "resplits").
+            test_to_train: r in :math:`s \sqrt{1/n + r}`, test pairs for each training pair, for
+                values that come from overlapping splits; 0 for independent ones.
 
         Returns:
             The estimate; with a single value the interval is None at both ends.
 
         Raises:
-            ValueError: no values, or one that is not finite.
+            ValueError: no values, one that is not finite, or a ratio that is negative.
         """
         array = np.asarray(values, dtype=np.float64)
         if array.ndim != 1 or array.size == 0:
             raise ValueError(f"expected one number a seed, got shape {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"expected finite numbers, got {array.tolist()}")
+        if not (math.isfinite(test_to_train) and test_to_train >= 0):
+            raise ValueError(f"test_to_train: expected a number of at least 0, got {test_to_train}")
         n, mean = int(array.size), float(array.mean())
         if n == 1:
             return cls(mean, None, None, 1, f"none: one of the {over} only")
         from scipy.special import stdtrit
 
         half = float(stdtrit(n - 1, 0.975) * array.std(ddof=1) / math.sqrt(n))
-        return cls(mean, mean - half, mean + half, n, f"Student's t over {n} {over}")
+        half *= math.sqrt(1 + n * test_to_train)
+        words = f"Student's t over {n} {over}"
+        if test_to_train:
+            words += f", widened for overlapping splits (r = {test_to_train:.3g})"
+        return cls(mean, mean - half, mean + half, n, words)
 
     @property
     def half_width(self) -> float | None:

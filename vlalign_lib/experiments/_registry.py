@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vlalign_lib.experiments._experiment import Experiment, choose
+from vlalign_lib.experiments._experiment import OWN, Experiment, choose
 from vlalign_lib.experiments._record import Record, config_hash
 from vlalign_lib.experiments.fusion import FusionExperiment
 from vlalign_lib.experiments.linear import LinearExperiment
@@ -61,6 +61,8 @@ def stale_reason(record: Record) -> str | None:
     """
     if config_hash(record.config) != record.config_hash:
         return "its configuration was edited by hand: the hash does not match"
+    if record.method_version == OWN:
+        return None  # no experiment defines it, so none can have changed it
     experiment = EXPERIMENTS.get(record.experiment)
     if experiment is None:
         return f"its experiment {record.experiment} is no longer defined"

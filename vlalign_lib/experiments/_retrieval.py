@@ -28,7 +28,6 @@ from vlalign_lib.experiments._scores import (
     query_intervals,
 )
 from vlalign_lib.experiments.retrieval import ANSWERS, PHRASES
-from vlalign_lib.linear._base import TwoViewEstimator
 from vlalign_lib.methods import METHODS
 from vlalign_lib.metrics import nearest
 
@@ -44,14 +43,20 @@ _LOADERS = {
 _ORDERED = ("cca", "cfa", "kcca")
 
 
-def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
-    """Return one method's numbers on one split: a seed's, or the official one."""
+def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) -> Measurement:
+    """Return one method's numbers on one split: a seed's, or the official one.
+
+    ``prototype`` is an estimator that is cloned for every fit, None for the method that the
+    configuration names.
+    """
+    if prototype is None:
+        prototype = METHODS[config["method"]]()
     seed = None if part == OFFICIAL else int(part)
     pairs = _load(config["data"], seed)
     train, val = pairs.split("train"), pairs.split("val")
-    chosen, on_validation = _choose(config, train, val, seed or 0)
+    chosen, on_validation = _choose(config, prototype, train, val, seed or 0)
     both = pairs.subset(np.sort(np.concatenate([pairs.splits["train"], pairs.splits["val"]])))
-    method = _fitted(config, chosen, seed or 0, both)
+    method = _fitted(config, prototype, chosen, seed or 0, both)
     details: dict[str, Any] = {"chosen": chosen}
     if on_validation is not None:
         details["validation"] = on_validation
@@ -87,7 +92,7 @@ def measure_method(config: Mapping[str, Any], part: str) -> Measurement:
     )
 
 
-def _answers(method: TwoViewEstimator, gallery: PairedDataset) -> dict[str, list[str]]:
+def _answers(method: Any, gallery: PairedDataset) -> dict[str, list[str]]:
     """Return, for each phrase, the names (``ids``) of the pairs whose pictures answer it."""
     asked = method.embed_texts(gallery.encode_captions(PHRASES))
     found = nearest(asked, method.embed_images(gallery.images), ANSWERS)
@@ -105,26 +110,36 @@ def _load(data: Mapping[str, Any], seed: int | None) -> PairedDataset:
     return _LOADERS[data["name"]](seed=seed)
 
 
-def _build(config: Mapping[str, Any], chosen: Mapping[str, Any], seed: int) -> TwoViewEstimator:
-    """Return the method with the chosen hyper-parameters, not fitted."""
+def _fitted(
+    config: Mapping[str, Any],
+    prototype: Any,
+    chosen: Mapping[str, Any],
+    seed: int,
+    pairs: PairedDataset,
+) -> Any:
+    """Return a copy of ``prototype`` with the chosen hyper-parameters, fitted to ``pairs``."""
+    from sklearn.base import clone
+
     parameters = {**config["fixed"], **chosen, "random_state": seed}
+    method = clone(prototype)
+    known = method.get_params()
     if "hidden" in parameters:
         parameters["hidden"] = tuple(parameters["hidden"])
-    method: TwoViewEstimator = METHODS[config["method"]]().set_params(**parameters)
-    return method
-
-
-def _fitted(
-    config: Mapping[str, Any], chosen: Mapping[str, Any], seed: int, pairs: PairedDataset
-) -> TwoViewEstimator:
-    """Return the method fitted to ``pairs``; a grid may ask for more components than there are."""
+    if "random_state" not in known:
+        del parameters["random_state"]
+    method.set_params(**parameters)
     with warnings.catch_warnings():
+        # A grid may ask for more components than these data have.
         warnings.filterwarnings("ignore", "n_components=", UserWarning)
-        return _build(config, chosen, seed).fit(pairs.images, pairs.texts, pairs.labels)
+        return method.fit(pairs.images, pairs.texts, pairs.labels)
 
 
 def _choose(
-    config: Mapping[str, Any], train: PairedDataset, val: PairedDataset, seed: int
+    config: Mapping[str, Any],
+    prototype: Any,
+    train: PairedDataset,
+    val: PairedDataset,
+    seed: int,
 ) -> tuple[dict[str, Any], float | None]:
     """Return the hyper-parameters that do best on validation, and how well they do.
 
@@ -134,7 +149,7 @@ def _choose(
     if all(len(values) == 1 for values in grid.values()):
         return {name: values[0] for name, values in grid.items()}, None
     best: tuple[float, dict[str, Any]] | None = None
-    for chosen, u, v in _candidates(config, train, val, seed):
+    for chosen, u, v in _candidates(config, prototype, train, val, seed):
         if config["task"] == "classes":
             value = mean_map(u, v, val.labels)
         else:
@@ -146,7 +161,11 @@ def _choose(
 
 
 def _candidates(
-    config: Mapping[str, Any], train: PairedDataset, val: PairedDataset, seed: int
+    config: Mapping[str, Any],
+    prototype: Any,
+    train: PairedDataset,
+    val: PairedDataset,
+    seed: int,
 ) -> Iterator[tuple[dict[str, Any], Matrix, Matrix]]:
     """Yield each point of the grid with the validation pairs embedded by it."""
     grid = dict(config["grid"])
@@ -154,7 +173,7 @@ def _candidates(
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         most = {} if sizes is None else {"n_components": max(sizes)}
-        method = _fitted(config, {**point, **most}, seed, train)
+        method = _fitted(config, prototype, {**point, **most}, seed, train)
         u, v = method.embed_images(val.images), method.embed_texts(val.texts)
         if sizes is None:
             yield point, u, v

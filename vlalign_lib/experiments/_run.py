@@ -194,7 +194,7 @@ def _run(
                 results[part] = found
             if key in skipped:
                 continue
-            record = _record(experiment, tier, case, key, seeds, changes, results, code, packages)
+            record = as_record(experiment, tier, case, key, seeds, changes, results, code, packages)
             records.append(record)
             paths.append(_file(record, ledger, experiment, changes, say))
     for folder in folders:
@@ -242,7 +242,7 @@ def _measure(experiment: Experiment, case: Case, part: str) -> str:
     return canonical_json({"measurement": asdict(measurement), "cost": asdict(cost)}, sort=False)
 
 
-def _record(
+def as_record(
     experiment: Experiment,
     tier: str,
     case: Case,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
@@ -21,6 +22,7 @@ def table(
     *,
     tier: str = "cpu",
     records: Sequence[Record] | None = None,
+    width: int | None = None,
 ) -> str:
     """Return the printed rows and our records side by side.
 
@@ -29,6 +31,8 @@ def table(
         format: ``"text"`` for a terminal, ``"html"`` for a page, ``"markdown"``.
         tier: which tier's records to show.
         records: the records to show instead of the ledger's.
+        width: characters that a line of text may take; a wider table is printed in several
+            blocks of columns, each with the names of its rows. None prints it in one.
 
     Returns:
         The table, with a title above it and notes below it. What was not measured says so,
@@ -57,21 +61,42 @@ def table(
     notes += [f"Stale: {key}, {reason}." for key, reason in stale.items() if reason]
     content = chosen.table([*records])
     content = replace(content, notes=(*content.notes, *notes))
-    return {"text": _text, "html": _html, "markdown": _markdown}[format](content)
+    if format == "text":
+        return _text(content, width)
+    return {"html": _html, "markdown": _markdown}[format](content)
 
 
-def _text(table: Table) -> str:
+_GAP = "  "
+
+
+def _text(table: Table, width: int | None) -> str:
     rows = [table.columns, *table.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    lines = [table.title]
+    for block in _blocks(widths, width):
 
-    def line(row: Sequence[str]) -> str:
-        return "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
+        def line(row: Sequence[str], block: Sequence[int] = block) -> str:
+            return _GAP.join(row[i].ljust(widths[i]) for i in block).rstrip()
 
-    body = [line(table.columns), "  ".join("─" * width for width in widths)]
-    body += [line(row) for row in table.rows]
-    return "\n".join([table.title, "", *body, "", *table.notes])
+        lines += ["", line(table.columns), _GAP.join("─" * widths[i] for i in block)]
+        lines += [line(row) for row in table.rows]
+    notes = table.notes
+    if width is not None:
+        notes = tuple(textwrap.fill(note, max(width, 20)) for note in notes)
+    return "\n".join([*lines, "", *notes])
+
+
+def _blocks(widths: Sequence[int], limit: int | None) -> list[list[int]]:
+    """Return the columns of each block: as many as fit, the first one in front of each."""
+    blocks, used = [[0]], widths[0]
+    for column in range(1, len(widths)):
+        needed = len(_GAP) + widths[column]
+        if limit is not None and used + needed > limit and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(column)
+        used += needed
+    return blocks
 
 
 def _markdown(table: Table) -> str:

@@ -308,8 +308,10 @@ class RetrievalExperiment(Experiment):
             columns.append(f"{DATASETS[name].label}, ours")
         columns += [f"{DATASETS[name].label}, R@10" for name in names]
         rows = []
-        for method, about in METHODS.items():
-            row = [about.label]
+        labels = {method: about.label for method, about in METHODS.items()}
+        labels |= {r.method: r.method for r in records if r.method not in METHODS}
+        for method, label in labels.items():
+            row = [label]
             for name in classes:
                 if name in quoted:
                     mean = quoted[name].get(method)
@@ -368,12 +370,20 @@ def _config(name: str, dataset: str, settings: RetrievalSettings) -> dict[str, A
         fixed |= _FOR_NAMES.get(name, {})
         if name in ("cca", "cfa", "kcca"):
             grid["n_components"] = [40, 80, 160]
+    return case_config(name, dataset, fixed, grid)
+
+
+def case_config(
+    name: str, dataset: str, fixed: Mapping[str, Any], grid: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the configuration of any method, of the table or not, on one of its data sets."""
+    data = DATASETS[dataset]
     return {
         "method": name,
         "data": dict(data.config),
         "task": "names" if data.names else "classes",
-        "grid": grid,
-        "fixed": fixed,
+        "grid": dict(grid),
+        "fixed": dict(fixed),
         "chosen_by": f"{_criterion(data)} on the validation split".replace(",", ""),
         "fitted_on": "train + validation, after the choice",
     }
