@@ -17,6 +17,7 @@ from vlalign_lib.experiments._record import (
     array_hash,
     config_hash,
 )
+from vlalign_lib.experiments._refit import refit
 from vlalign_lib.experiments._registry import (
     EXPERIMENTS,
     get_experiment,
@@ -48,6 +49,7 @@ __all__ = [
     "ledger_dirs",
     "load_records",
     "paired_difference",
+    "refit",
     "results_dir",
     "run",
     "score_method",

@@ -51,12 +51,10 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
     """
     if prototype is None:
         prototype = METHODS[config["method"]]()
-    seed = None if part == OFFICIAL else int(part)
-    pairs = _load(config["data"], seed)
+    pairs = _load(config["data"], _seed(part))
     train, val = pairs.split("train"), pairs.split("val")
-    chosen, on_validation = _choose(config, prototype, train, val, seed or 0)
-    both = pairs.subset(np.sort(np.concatenate([pairs.splits["train"], pairs.splits["val"]])))
-    method = _fitted(config, prototype, chosen, seed or 0, both)
+    chosen, on_validation = _choose(config, prototype, train, val, _seed(part) or 0)
+    method = _fit_both(config, prototype, chosen, part, pairs)
     details: dict[str, Any] = {"chosen": chosen}
     if on_validation is not None:
         details["validation"] = on_validation
@@ -73,7 +71,7 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
         u, v = method.embed_images(test.images), method.embed_texts(test.texts)
         if config["task"] == "classes":
             found = class_scores(u, v, test.labels)
-            estimates = query_intervals(u, v, test.labels) if seed is None else {}
+            estimates = query_intervals(u, v, test.labels) if part == OFFICIAL else {}
         else:
             found = partner_scores(u, v)
         metrics |= {k: metrics.get(k, 0.0) + value / len(galleries) for k, value in found.items()}
@@ -90,6 +88,28 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
         estimates=estimates,
         details=details,
     )
+
+
+def fit_chosen(config: Mapping[str, Any], chosen: Mapping[str, Any], part: str) -> Any:
+    """Return the method that a configuration names, fitted as it was for one part."""
+    pairs = _load(config["data"], _seed(part))
+    return _fit_both(config, METHODS[config["method"]](), chosen, part, pairs)
+
+
+def _fit_both(
+    config: Mapping[str, Any],
+    prototype: Any,
+    chosen: Mapping[str, Any],
+    part: str,
+    pairs: PairedDataset,
+) -> Any:
+    """Return a copy of ``prototype`` fitted to the training and the validation pairs."""
+    both = pairs.subset(np.sort(np.concatenate([pairs.splits["train"], pairs.splits["val"]])))
+    return _fitted(config, prototype, chosen, _seed(part) or 0, both)
+
+
+def _seed(part: str) -> int | None:
+    return None if part == OFFICIAL else int(part)
 
 
 def _answers(method: Any, gallery: PairedDataset) -> dict[str, list[str]]:
