@@ -123,7 +123,7 @@ QUESTIONS = (
         [
             Option(
                 "How many relevant items were never found.",
-                "A list with two hits at the top scores one, though eighty more were there to find.",
+                "A list with two hits at the top scores one, though eighty more were to be found.",
                 right=True,
             ),
             Option(
