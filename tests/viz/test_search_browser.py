@@ -37,11 +37,35 @@ def encode(captions):
     return np.array(rows)
 
 
-def visit(browser, folder, *, theme="light", width=1000, **options):
-    """Two searches on one page, what it asked for, and what it complained of."""
+def two_methods():
+    """A search with two fitted methods."""
     gallery = SimpleNamespace(images=PICTURES, captions=WORDS, encode_captions=encode)
     method = SimpleNamespace(embed_images=lambda images: np.eye(3), embed_texts=lambda rows: rows)
-    found = glyph_search({"CCA": method, "other": method}, gallery, ["heart", "star", "arrow"])
+    return glyph_search({"CCA": method, "other": method}, gallery, ["heart", "star", "arrow"])
+
+
+def every_method(queries):
+    """A search with the recorded answers of nineteen methods, among sixty characters."""
+    pictures = np.zeros((60, 8, 8), dtype=np.float32)
+    pictures.reshape(60, -1)[np.arange(60), np.arange(60)] = 1
+    gallery = SimpleNamespace(
+        images=pictures,
+        captions=tuple(f"CANADIAN SYLLABICS SOUTH-SLAVEY {WORDS[i % 3]} {i}" for i in range(60)),
+        ids=tuple(map(str, range(60))),
+    )
+    kept = {
+        f"Triplet, semi-hard {i}": {
+            query: [str((7 * i + 5 * j + len(query)) % 60) for j in range(8)]
+            for query in ("heart", "star", "arrow heart")
+        }
+        for i in range(19)
+    }
+    return glyph_search({}, gallery, queries, recorded=kept)
+
+
+def visit(browser, folder, found=None, *, theme="light", width=1000, **options):
+    """Two searches on one page, what it asked for, and what it complained of."""
+    found = found or two_methods()
     output = (
         f'<div class="cell_output"><div class="output text_html">{found._repr_html_()}</div></div>'
     )
@@ -126,3 +150,60 @@ def test_on_a_telephone_nothing_is_cut_off_and_the_list_is_large_enough(browser,
 def test_without_scripts_the_first_phrase_is_answered(browser, tmp_path):
     page = visit(browser, tmp_path, java_script_enabled=False)
     assert page.locator(".vl-card:not([hidden])").count() == 2
+
+
+def test_choosing_fills_the_card_as_it_would_be_printed(browser, tmp_path):
+    queries = ["heart", "star", "arrow heart"]
+    page = visit(browser, tmp_path, every_method(queries))
+
+    def of_first_card(page):
+        text = page.locator(".vl-card").first.inner_text()
+        tiles = page.locator(".vl-search").first.locator(".vl-tile")
+        return text, tiles.evaluate_all(
+            "all => all.map(e => [e.className.trim(), e.title, e.ariaLabel, "
+            "getComputedStyle(e).backgroundPosition])"
+        )
+
+    page.keyboard.press("Tab")
+    seen = [of_first_card(page)]
+    for query in queries[1:]:
+        page.keyboard.press("ArrowDown")
+        assert shown(page) == [query, "heart"]
+        others = [other for other in queries if other != query]
+        (tmp_path / query).mkdir()
+        found = every_method([query, *others])
+        printed = visit(browser, tmp_path / query, found, java_script_enabled=False)
+        chosen = of_first_card(page)
+        assert chosen == of_first_card(printed)
+        assert len(chosen[1]) == 19 * 8
+        assert chosen not in seen
+        seen.append(chosen)
+    assert not page.complaints
+
+
+@pytest.mark.parametrize("width", [320, 360, 700, 1000])
+def test_nineteen_methods_fit_the_page(browser, tmp_path, width):
+    page = visit(browser, tmp_path, every_method(["heart"]), width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    search = page.locator(".vl-search").first
+    right_edge = search.locator(".vl-card").evaluate("e => e.getBoundingClientRect().right")
+    rows = search.locator(".vl-row").evaluate_all(
+        "all => all.map(row => [row.getBoundingClientRect().height, "
+        "[...row.querySelectorAll('.vl-tile')].map(tile => tile.getBoundingClientRect())])"
+    )
+    assert len(rows) == 19
+    for height, tiles in rows:
+        assert height <= 70
+        tops = [tile["top"] for tile in tiles]
+        assert max(tops) - min(tops) < 1, "one line"
+        for tile in tiles:
+            assert tile["width"] == pytest.approx(tile["height"], abs=0.1)
+            assert tile["width"] >= 28
+            assert tile["right"] <= right_edge
+    assert search.locator(".vl-hits:visible").count() == 19
+    assert search.locator(".vl-first:visible").count() == (19 if width >= 700 else 0)
+
+
+def test_rows_of_few_methods_keep_their_size(browser, tmp_path):
+    tile = visit(browser, tmp_path).locator(".vl-tile").first.bounding_box()
+    assert tile["width"] == tile["height"] == pytest.approx(2.9 * 16, abs=0.1)

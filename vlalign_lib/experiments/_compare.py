@@ -50,18 +50,18 @@ def compare_methods(
 ) -> tuple[Comparison, ...]:
     r"""Compare every method with every other on the seeds that they share.
 
-    For two methods with the differences :math:`d_1, \dots, d_n` over n seeds
+    For two methods with the differences :math:`d_1, \dots, d_S` over S seeds
 
     .. math::
 
-        t = \frac{\bar d}{s_d \sqrt{\tfrac1n + r}}, \qquad
-        p = 2\, P(T_{n-1} > |t|), \qquad
-        \tilde p_{(i)} = \max_{j \le i}\, \min\bigl(1,\, (m - j + 1)\, p_{(j)}\bigr),
+        t = \frac{\bar d}{s_d \sqrt{\tfrac1S + r}}, \qquad
+        p = 2\, P(T_{S-1} > |t|), \qquad
+        \tilde p_{(i)} = \max_{j \le i}\, \min\bigl(1,\, (Q - j + 1)\, p_{(j)}\bigr),
 
     with r = 0, or with :math:`r = n_\text{test} / n_\text{train}` where the seeds are random
-    splits of one data set: they share most of their rows, so that n splits tell less than n data
-    sets would. The p values of all m pairs are put in order, :math:`p_{(1)} \le \dots \le
-    p_{(m)}`, and corrected by Holm's method: then the chance that any of the decided differences
+    splits of one data set: they share most of their rows, so that S splits tell less than S data
+    sets would. The p values of all Q pairs are put in order, :math:`p_{(1)} \le \dots \le
+    p_{(Q)}`, and corrected by Holm's method: then the chance that any of the decided differences
     is none at all is 5 % at most.
 
     Args:
@@ -70,7 +70,7 @@ def compare_methods(
         test_to_train: r, test pairs for each training pair; 0 takes the seeds as independent.
 
     Returns:
-        One comparison for each of the m = k(k − 1)/2 pairs of k methods, in the order of the
+        One comparison for each of the Q = k(k − 1)/2 pairs of k methods, in the order of the
         records: first with second, first with third, …
 
     Raises:
@@ -123,13 +123,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     .. math::
 
-        \tilde p_{(i)} = \max_{j \le i}\, \min\bigl(1,\, (m - j + 1)\, p_{(j)}\bigr)
+        \tilde p_{(i)} = \max_{j \le i}\, \min\bigl(1,\, (Q - j + 1)\, p_{(j)}\bigr)
 
     Args:
-        p_values: m numbers from 0 to 1.
+        p_values: Q numbers from 0 to 1.
 
     Returns:
-        m numbers; those of at most 0.05 are decided, with a chance of 5 % at most that any of
+        Q numbers; those of at most 0.05 are decided, with a chance of 5 % at most that any of
         them is wrong.
 
     Raises:

@@ -13,10 +13,10 @@ def paired_difference(
     Seed by seed both records saw the same split, so that the differences
     :math:`d_s = a_s - b_s` vary much less than either of them alone:
 
-    .. math:: \bar d \pm t_{0.975,\,n-1}\, s_d \sqrt{\tfrac1n + r}.
+    .. math:: \bar d \pm t_{0.975,\,S-1}\, s_d \sqrt{\tfrac1S + r}
 
-    With r = 0 the seeds count as independent. Random splits of one data set are not: they share
-    most of their training pairs. :math:`r = n_\text{test} / n_\text{train}` allows for that.
+    over S seeds. With r = 0 they count as independent. Random splits of one data set are not: they
+    share most of their training pairs. :math:`r = n_\text{test} / n_\text{train}` allows for that.
 
     Args:
         first: a record.

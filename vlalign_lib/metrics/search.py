@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import is_tensor
-from vlalign_lib.metrics._arrays import as_cutoff, count_items
-from vlalign_lib.metrics._similarity import Similarity, as_pair, score_blocks
+from vlalign_lib.metrics._arrays import as_cutoff, count_items, cuda_device
+from vlalign_lib.metrics._similarity import Similarity, as_pair, check_similarity, score_blocks
+
+if TYPE_CHECKING:
+    import torch
 
 
 def nearest(
@@ -53,11 +56,16 @@ def nearest(
         >>> nearest(np.array([[2.0, 1.0]]), pictures, k=2).tolist()
         [[1, 0]]
     """
+    check_similarity(similarity)
     n, m = count_items(queries, "queries"), count_items(gallery, "gallery")
     k = as_cutoff(k, m, "k")
-    found = np.empty((n, k), dtype=np.int64)
-    for which, scores, _ in score_blocks(*as_pair(queries, gallery, similarity), similarity):
-        found[which] = _best(scores, k)
+    device = cuda_device(queries, gallery)
+    if device is None:
+        found = np.empty((n, k), dtype=np.int64)
+        for which, scores, _ in score_blocks(*as_pair(queries, gallery, similarity), similarity):
+            found[which] = _best(scores, k)
+    else:
+        found = _nearest_on(device, queries, gallery, k, similarity)
     if not is_tensor(queries):
         return found
     import torch
@@ -68,11 +76,29 @@ def nearest(
 
 def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
     """Return the columns of the k largest of each row; of equal ones the earlier."""
-    if 4 * k >= scores.shape[1]:
+    m = scores.shape[1]
+    if 4 * k >= m:
         return np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    floor = -np.partition(-scores, k - 1, axis=1)[:, k - 1]
+    floor = np.partition(scores, m - k, axis=1)[:, m - k]
     rows = []
     for row, least in zip(scores, floor, strict=True):
         among = np.flatnonzero(row >= least)
         rows.append(among[np.argsort(-row[among], kind="stable")[:k]])
     return np.stack(rows)
+
+
+def _nearest_on(
+    device: torch.device, queries: Any, gallery: Any, k: int, similarity: Similarity
+) -> NDArray[np.int64]:
+    """Return the same on a CUDA device: only the finished rows travel."""
+    import torch
+
+    from vlalign_lib.metrics import _device
+
+    with _device._full_precision(device):
+        blocks = [
+            torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :k].cpu()
+            for _, scores, _ in _device._score_blocks(queries, gallery, similarity, device)
+        ]
+    found: NDArray[np.int64] = torch.cat(blocks).numpy()
+    return found

@@ -10,18 +10,23 @@ from vlalign_lib.viz.book_map import book_map
 from vlalign_lib.viz.circle import paired_circles, unrolled_circle
 from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.corners import class_corners
+from vlalign_lib.viz.difference_matrix import difference_matrix
 from vlalign_lib.viz.dots import dot_rows
 from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
 from vlalign_lib.viz.gallery import gallery_curves
+from vlalign_lib.viz.glyph_maps import glyph_maps
 from vlalign_lib.viz.intervals import interval_plot
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
+from vlalign_lib.viz.rank_lines import rank_lines
 from vlalign_lib.viz.ranking import margin_rings, space_forming
+from vlalign_lib.viz.results_table import results_table
 from vlalign_lib.viz.retrieval import retrieval_grid
 from vlalign_lib.viz.scatter import embedding_scatter
 from vlalign_lib.viz.search import GlyphSearch, glyph_search
 from vlalign_lib.viz.slider import FrameSlider, frame_slider
 from vlalign_lib.viz.spectrum import correlation_spectrum
 from vlalign_lib.viz.style import WIDTH, canvas, style, use_style
+from vlalign_lib.viz.trade_off import trade_off
 from vlalign_lib.viz.wall import pairs_wall
 
 __all__ = [
@@ -37,12 +42,14 @@ __all__ = [
     "colour",
     "correlation_spectrum",
     "coupling_curves",
+    "difference_matrix",
     "digit_halves",
     "dot_rows",
     "embedding_scatter",
     "frame_slider",
     "fusion_wirings",
     "gallery_curves",
+    "glyph_maps",
     "glyph_search",
     "has_colour",
     "hourglasses",
@@ -53,9 +60,12 @@ __all__ = [
     "paired_circles",
     "paired_clouds",
     "pairs_wall",
+    "rank_lines",
+    "results_table",
     "retrieval_grid",
     "space_forming",
     "style",
+    "trade_off",
     "unrolled_circle",
     "use_style",
     "variates_scatter",

@@ -23,6 +23,7 @@ STATIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("06", "classifiers as proxy", ("labels",)),
     ("06", "adversarial, contrastive", ("pairs", "labels")),
     ("07", "triplets, margins", ("pairs", "labels")),
+    ("08", "LGCFL, JRL", ("pairs", "labels")),
     ("10", "CKA as regulariser", ("pairs",)),
     ("12", "DTW, soft-DTW", ("order in time",)),
     ("13", "weak alignment", ("pairs", "order in time")),

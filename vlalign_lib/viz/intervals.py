@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vlalign_lib._validate import check_mapping
-from vlalign_lib.viz.palette import CYCLE, colour, has_colour
+from vlalign_lib.viz._estimates import triple
+from vlalign_lib.viz._shade import shade_of
+from vlalign_lib.viz.palette import colour
 from vlalign_lib.viz.style import canvas
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ def interval_plot(
     with_legend = bool(printed) or bool(reference)
     figure, axes = canvas(height=height or 0.85 + 0.36 * n + 0.25 * with_legend)
     for row, (name, value) in enumerate(results.items()):
-        mean, low, high = _triple(name, value)
-        known = next((word for word in (name, *name.split()[:1]) if has_colour(word)), None)
-        shade = CYCLE[row % len(CYCLE)] if known is None else colour(known)
+        mean, low, high = triple(value, f"results[{name!r}]")
+        shade = shade_of(name, row)
         if low is not None and high is not None:
             axes.plot([low, high], [row, row], color=shade, linewidth=2.2, solid_capstyle="butt")
             axes.plot([low, high], [row, row], color=shade, marker="|", markersize=9, linestyle="")
@@ -100,23 +99,3 @@ def interval_plot(
     if title:
         axes.set_title(title)
     return figure
-
-
-def _triple(name: str, value: Any) -> tuple[float, float | None, float | None]:
-    if hasattr(value, "low") and hasattr(value, "high"):
-        mean = value.estimate if hasattr(value, "estimate") else value.mean
-        parts = (mean, value.low, value.high)
-    else:
-        parts = tuple(value) if np.iterable(value) else ()
-    if len(parts) != 3 or parts[0] is None or not np.isfinite(parts[0]):
-        raise ValueError(
-            f"results[{name!r}]: expected (mean, low, high) or an Estimate, got {value!r}"
-        )
-    mean = float(parts[0])
-    if any(end is None or not np.isfinite(end) for end in parts[1:]):
-        return mean, None, None
-    low, high = float(parts[1]), float(parts[2])
-    slack = 1e-9 * max(1.0, abs(mean))
-    if not low - slack <= mean <= high + slack:
-        raise ValueError(f"results[{name!r}]: the interval {low}–{high} does not hold {mean}")
-    return mean, low, high

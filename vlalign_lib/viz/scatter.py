@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlalign_lib._validate import as_indices, as_labels, as_matrix, check_paired
+from vlalign_lib.viz._project import flatten
 from vlalign_lib.viz.palette import CYCLE, colour
 from vlalign_lib.viz.style import canvas
 
@@ -74,7 +75,7 @@ def embedding_scatter(
         raise ValueError(f"by: expected 'modality' or 'label', got {by!r}")
     n = len(u)
     threads = as_indices(threads, n, "threads")
-    points, names = _flatten(np.vstack([u, v]).astype(np.float64))
+    points, names = flatten(np.vstack([u, v]).astype(np.float64))
     u, v = points[:n], points[n:]
     drawn = canvas(height=height)[1] if axes is None else axes
     for pair in threads:
@@ -109,20 +110,6 @@ def embedding_scatter(
     if title:
         drawn.set_title(title)
     return cast("Figure", drawn.get_figure())
-
-
-def _flatten(points: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, str]]:
-    """Return ``points`` in two dimensions, and what the axes are."""
-    if points.shape[1] == 2:
-        return points, ("dimension 1", "dimension 2")
-    centred = points - points.mean(axis=0)
-    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    directions = directions[:2]
-    signs = np.sign(directions[np.arange(2), np.abs(directions).argmax(axis=1)])
-    total = float((singular**2).sum())
-    shares = singular[:2] ** 2 / total if total > 0 else np.zeros(2)
-    names = [f"direction {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
-    return centred @ (directions * signs[:, None]).T, (names[0], names[1])
 
 
 def _by_label(
