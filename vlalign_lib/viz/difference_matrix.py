@@ -83,7 +83,8 @@ def difference_matrix(
     _check_pairs(found, order)
     verdicts = _as_verdicts(found, decided)
     undecided = sum(verdict == _NOISE for verdict in verdicts.values())
-    count = f"{undecided} of {len(found)} pairs {'is' if undecided == 1 else 'are'} within noise"
+    undecided_is = _NOISE if decided is None else "not decided"
+    count = f"{undecided} of {len(found)} pairs {'is' if undecided == 1 else 'are'} {undecided_is}"
     shown = [wrap(name, _NAME, 1, size=9.5) for name in order]
     longest = 1.03 * max(width_of(name, 9.5) for name in shown)  # text is drawn a little wider
     left, top = longest + 0.12, longest + 0.12 + _LINE * (1 + bool(title)) + 0.1
@@ -106,8 +107,9 @@ def difference_matrix(
                 pair = (row, column) if (row, column) in found else (column, row)
                 verdict = verdicts[pair] if pair[0] == row else _TURNED[verdicts[pair]]
                 _draw_cell(axes, (x, y), side, verdict, abs(found[pair][0]) / largest)
-    why = "the 95 % interval holds 0" if decided is None else "not decided"
-    _draw_legend(axes, bottom + 0.25, largest, metric, why)
+    if decided is None:
+        undecided_is += ": the 95 % interval holds 0"
+    _draw_legend(axes, bottom + 0.25, largest, metric, undecided_is)
     return figure
 
 
@@ -213,13 +215,13 @@ def _draw_cell(
     axes.plot(x, y, marker=_MARKS[verdict], markersize=size, color=ink, markeredgewidth=0)
 
 
-def _draw_legend(axes: Axes, y: float, largest: float, metric: str, why: str) -> None:
+def _draw_legend(axes: Axes, y: float, largest: float, metric: str, undecided: str) -> None:
     """Draw what the marks mean, and how large a difference the colours stand for."""
     x = 0.0
     for verdict, words in (
         (_AHEAD, "row ahead of column"),
         (_BEHIND, "row behind column"),
-        (_NOISE, f"within noise: {why}"),
+        (_NOISE, undecided),
     ):
         _draw_cell(axes, (x, y - 0.09), 0.18, verdict, 0.5)
         write(axes, x + 0.24, y, words, fontsize=9, color=_QUIET)

@@ -48,6 +48,10 @@ def _with_patience(rows: Sequence[Row]) -> list[int]:
     return [i for i, (a, b, mean) in enumerate(parts) if abs(a + b - 2 * mean) > 2]
 
 
+def _as_decimals(rows: Sequence[Row]) -> list[int]:
+    return [i for i, (a, b, mean) in enumerate(rows) if round((a + b) / 2, 3) != mean]
+
+
 def _those_that_fit(rows: Sequence[Row]) -> list[int]:
     return [i for i in range(len(rows)) if i not in _audit(rows)]
 
@@ -81,6 +85,12 @@ def _unpaired(a: Sequence[float], b: Sequence[float]) -> Interval:
     n = len(a)
     error = math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / n)
     return _interval(float(np.mean(a) - np.mean(b)), float(stdtrit(n - 1, 0.975) * error))
+
+
+def _unpaired_pooled(a: Sequence[float], b: Sequence[float]) -> Interval:
+    n = len(a)
+    error = math.sqrt((np.var(a, ddof=1) + np.var(b, ddof=1)) / n)
+    return _interval(float(np.mean(a) - np.mean(b)), float(stdtrit(2 * n - 2, 0.975) * error))
 
 
 def _by_the_normal(a: Sequence[float], b: Sequence[float]) -> Interval:
@@ -361,7 +371,13 @@ EXERCISES = (
                 "half to even",
                 _half_to_even,
                 "Python's `round` takes a half to the next even number: 0.5 and 2.5 become 0 and "
-                "2. Tables round a half upwards.",
+                "2. Here a half goes upwards.",
+            ),
+            Mistake(
+                "rounded as decimals",
+                _as_decimals,
+                "0.2855 has no exact place in a computer, so that `round(…, 3)` takes it up or "
+                "down as it happens to be stored. Count whole thousandths.",
             ),
             Mistake(
                 "cut off",
@@ -386,7 +402,7 @@ EXERCISES = (
                 "These are the rows that are in order. Asked for are the others.",
             ),
         ),
-        praise="Run it over the printed table: one row of thirty-six is left.",
+        praise="Run it over the printed table, as triples: one row of thirty-six is left.",
     ),
     Exercise(
         id="ch08.queries",
@@ -420,6 +436,16 @@ EXERCISES = (
                 "it takes 1.96 of them.",
             ),
             Mistake(
+                "not rounded up",
+                (1.96 * 0.22 / 0.01) ** 2,
+                "There are no thirds of a query: round up.",
+            ),
+            Mistake(
+                "2 in place of 1.96",
+                math.ceil((2 * 0.22 / 0.01) ** 2),
+                "2 is a good guess for the head. With 1.96 it is a few queries fewer.",
+            ),
+            Mistake(
                 "rounded down",
                 math.floor((1.96 * 0.22 / 0.01) ** 2),
                 "With one query fewer the interval is a hair too wide. Round up.",
@@ -441,11 +467,17 @@ EXERCISES = (
         solution=_paired,
         cases=_paired_cases,
         mistakes=(
-            Mistake(
-                "not paired",
-                _unpaired,
-                "This adds up the spread of both methods. Most of it is the split, which both of "
-                "them saw: take the differences seed by seed, and it is gone.",
+            *(
+                Mistake(
+                    name,
+                    attempt,
+                    "This adds up the spread of both methods and ignores what they share. Take the "
+                    "differences seed by seed: what both saw falls out, much or little.",
+                )
+                for name, attempt in (
+                    ("not paired", _unpaired),
+                    ("not paired, with twice the degrees of freedom", _unpaired_pooled),
+                )
             ),
             Mistake(
                 "the normal in place of t",
@@ -462,8 +494,8 @@ EXERCISES = (
             Mistake(
                 "of a single seed",
                 _of_one_seed,
-                "That is where the next seed's difference will lie. The mean of n is known better, "
-                "by the root of n.",
+                "That is roughly where the next seed's difference will lie. The mean of n is known "
+                "better, by the root of n.",
             ),
             Mistake(
                 "one side only",
@@ -486,24 +518,24 @@ EXERCISES = (
             "method, in the order in which they came."
         ),
         hint=(
-            "Sort them. The smallest is multiplied by m, the next by m − 1, the largest by 1.",
+            "Sort them. The smallest is multiplied by Q, the next by Q − 1, the largest by 1.",
             "No corrected value may be smaller than the one before it, and none larger than 1: "
             "`np.maximum.accumulate`, `np.minimum`.",
-            "`found = np.empty(m); found[order] = values` puts them back in their order.",
+            "`found = np.empty(Q); found[order] = values` puts them back in their order.",
         ),
         solution=_holm,
         cases=_holm_cases,
         mistakes=(
             Mistake(
-                "all times m",
+                "all times Q",
                 _bonferroni,
                 "This is Bonferroni's correction. It is right, and stricter than it need be: once "
-                "the smallest is decided, m − 1 questions are left.",
+                "the smallest is decided, Q − 1 questions are left.",
             ),
             Mistake(
                 "order not kept",
                 _not_monotone,
-                "A larger p came out smaller than a smaller one. Each corrected value is at least "
+                "A larger p got a smaller corrected value. Each of them is at least "
                 "as large as the one before it.",
             ),
             Mistake(
@@ -519,7 +551,7 @@ EXERCISES = (
             Mistake(
                 "counted the wrong way",
                 _counted_upwards,
-                "The smallest p is multiplied by the most, by m, and the largest by 1.",
+                "The smallest p is multiplied by the most, by Q, and the largest by 1.",
             ),
             Mistake(
                 "false discoveries",

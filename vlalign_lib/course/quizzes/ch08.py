@@ -46,14 +46,14 @@ QUESTIONS = (
         "The intervals of two methods overlap. What follows?",
         [
             Option(
-                "Nothing can be said of which is better.",
+                "No data could tell which is better.",
                 "If both were measured on the same splits, the interval of their difference may "
                 "well exclude zero.",
             ),
             Option(
-                "Look at the interval of the difference, seed by seed.",
+                "Nothing yet: look at the interval of the difference, seed by seed.",
                 "What both have in common, an easy split or a hard one, falls out of the "
-                "difference.",
+                "difference, if they have any of it in common.",
                 right=True,
             ),
             Option(
@@ -63,8 +63,8 @@ QUESTIONS = (
         ],
     ),
     Question(
-        "With nineteen methods there are 171 pairs. If all were equally good, how many would "
-        "differ at the 5 % level without a correction?",
+        "With nineteen methods there are 171 pairs. If all were equally good, how many would, on "
+        "average, differ at the 5 % level, each asked by itself?",
         [
             Option("None: equal is equal.", "Numbers from finite data are never quite equal."),
             Option(
@@ -99,8 +99,8 @@ QUESTIONS = (
         ],
     ),
     Question(
-        "A method has the best class mAP of all and finds the own partner among the first ten for "
-        "one query in seven. Is something broken?",
+        "A method has the best class mAP of all and finds an item's own partner among the first "
+        "ten for one query in seven. Is something broken?",
         [
             Option(
                 "Yes: who finds the class must find the partner.",
