@@ -16,15 +16,30 @@ EXIT_USAGE = 2
 EXIT_BUSY = 3
 EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 _EXIT_CODES = """\
 exit codes:
   0    done
-  1    failed: a file or a folder, or a problem that `doctor` found
+  1    failed: a part of a run (the other cases are measured and filed), a file or a folder,
+       or a problem that `doctor` found
   2    a name, a setting or an option that does not exist
   3    another process is running the same experiment
   4    finished, but some data sets could not be had
   130  stopped with Ctrl-C; the same command continues
+  143  stopped with SIGTERM (`kill`); the same command continues
+
+torchrun itself ends with 1 wherever rank 0 does not end with 0.
+"""
+
+_SHORT = {"data": "datasets", "method": "methods"}
+
+_SEVERAL = """\
+on several GPUs or machines:
+  torchrun --standalone --nproc_per_node N -m vlalign_lib run EXPERIMENT …
+  shares out the parts (a seed of a case) among N processes, each on the GPU of its LOCAL_RANK where
+  the device is cuda or auto. On several machines the cache folder (VLALIGN_CACHE) has to be one
+  that all of them share; records are written by rank 0.
 """
 
 
@@ -53,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except SystemExit as stopped:  # argparse has printed why
+        if stopped.code == EXIT_TERMINATED:
+            print("\nstopped; the same command continues where it was", file=sys.stderr)
         return stopped.code if isinstance(stopped.code, int) else EXIT_USAGE
     except KeyboardInterrupt:
         print("\nstopped; the same command continues where it was", file=sys.stderr)
@@ -97,16 +114,20 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="run an experiment and write its records",
         description="Run an experiment. It can be stopped at any moment; the same command "
         "continues where it was. Records go to results/EXPERIMENT/ (or VLALIGN_RESULTS).",
-        epilog=_experiments_help(),
+        epilog=f"{_SEVERAL}\n{_experiments_help()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("experiment", metavar="EXPERIMENT", help="which one; see below")
     command.add_argument("--tier", default="cpu", help="cpu (default), colab or full")
-    command.add_argument("--seeds", type=int, metavar="N", help="how many seeds, from 0 on")
-    command.add_argument("--data", metavar="NAMES", help="short for --set datasets=NAMES")
-    command.add_argument(
-        "--method", metavar="NAMES", help="short for --set methods=NAMES; all is every one"
-    )
+    command.add_argument("--seeds", type=int, metavar="N", help="how many, from 0 on; at most 1000")
+    for word, name in _SHORT.items():
+        command.add_argument(
+            f"--{word}",
+            action="append",
+            default=[],
+            metavar="NAMES",
+            help=f"short for --set {name}=NAMES; all is every one",
+        )
     command.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="how many parts run side by side (1)"
     )
@@ -154,21 +175,39 @@ def _experiments_help() -> str:
     return "\n".join(lines)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from vlalign_lib.experiments import SettingError, run, table
+def _settings(options: argparse.Namespace) -> dict[str, str]:
+    """Return ``{setting: value}`` as the options say it, each setting once."""
+    from vlalign_lib.experiments import SettingError
 
-    short = {"datasets": options.data, "methods": options.method}
-    settings = {name: words for name, words in short.items() if words not in (None, "all")}
+    given: dict[str, list[str]] = {}
     for word in options.settings:
         name, equals, value = word.partition("=")
         if not equals:
             raise SettingError(f"--set: expected KEY=VALUE, got {word!r}")
-        settings[name.strip()] = value.strip()
+        given.setdefault(name.strip(), []).append(value.strip())
+    for word, name in _SHORT.items():
+        short = getattr(options, word)
+        if short and name in given:
+            raise SettingError(f"--{word} is short for --set {name}=…: give one of them, not both")
+        if short:
+            given[name] = short
+    for name, values in given.items():
+        if len(set(values)) > 1:
+            raise SettingError(
+                f"setting {name!r}: given more than once, as {' and as '.join(values)}; several "
+                "values go into one list, with commas"
+            )
+    return {name: values[0] for name, values in given.items()}
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vlalign_lib.experiments import run, table
+
     report = run(
         options.experiment,
         options.tier,
         seeds=options.seeds,
-        settings=settings,
+        settings=_settings(options),
         fresh=options.fresh,
         jobs=options.jobs,
         progress=not options.quiet,
@@ -180,6 +219,8 @@ def _run(options: argparse.Namespace) -> int:
     if not options.quiet and report.records:
         print()
         print(table(options.experiment, tier=options.tier, records=report.records, width=_width()))
+    if report.failed:
+        return EXIT_FAILED
     return EXIT_INCOMPLETE if report.skipped else EXIT_OK
 
 

@@ -1,6 +1,8 @@
 """The command line: exit codes, help that is quick, errors that help."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ import pytest
 
 import vlalign_lib
 from vlalign_lib.__main__ import main
-from vlalign_lib.experiments import EXPERIMENTS, load_records
+from vlalign_lib.experiments import EXPERIMENTS, load_records, retrieval
 from vlalign_lib.experiments._lock import exclusive
 
 QUICK = ["--seeds", "1", "--set", "datasets=digits", "methods=cfa,cca"]
@@ -44,13 +46,24 @@ def test_help_is_quick_and_does_not_import_torch(words):
 def test_help_lists_commands_exit_codes_experiments_and_settings(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for word in ("run", "table", "data", "doctor", "130", "another process"):
+    for word in (
+        "run",
+        "table",
+        "data",
+        "doctor",
+        "130",
+        "143",
+        "another process",
+        "part of a run",
+    ):
         assert word in shown
     assert main(["run", "--help"]) == 0
     shown = capsys.readouterr().out
     for name, experiment in EXPERIMENTS.items():
         assert f"{name}: {experiment.title}" in shown
     assert "kcca_regs=0.1,1.0,10.0" in shown
+    assert "torchrun --standalone" in shown
+    assert "share" in shown
 
 
 def test_version(capsys):
@@ -104,6 +117,26 @@ def test_tables_in_other_formats(form, capsys):
         (["run", "linear", "--set", "datasets"], "expected KEY=VALUE, got 'datasets'"),
         (["run", "linear", "--set", "datasets=digit"], "Did you mean 'digits'"),
         (["run", "fusion", "--set", "epochs=many"], "expected a whole number"),
+        (["run", "linear", "--seeds", "100000000"], "at most 1000"),
+        (["run", "fusion", "--set", "device=gpu"], "got 'gpu'"),
+        (["run", "retrieval", "--set", "device=gpu"], "got 'gpu'"),
+        (["run", "retrieval", "--set", "hidden=-5"], "'hidden': a number of at least 1, got -5"),
+        (["run", "retrieval", "--data", "all,digits"], "only digits"),
+        (["run", "retrieval", "--method", "cca,all"], "only cca"),
+        (["run", "fusion", "--data", "all"], "unknown setting of fusion 'datasets'"),
+        (
+            ["run", "linear", "--data", "digits", "--set", "datasets=digits"],
+            "--data is short for --set datasets=…: give one of them",
+        ),
+        (
+            ["run", "linear", "--method", "cca", "--set", "methods=cfa"],
+            "--method is short for --set methods=…: give one of them",
+        ),
+        (
+            ["run", "linear", "--set", "methods=cca", "--set", "methods=cfa"],
+            "'methods': given more than once, as cca and as cfa",
+        ),
+        (["run", "linear", "--data", "digits", "--data", "glyphs"], "as digits and as glyphs"),
         (["table", "fusoin"], "Did you mean 'fusion'"),
         (["table", "fusion", "--format", "htm"], "Did you mean 'html'"),
         (["table", "fusion", "--tier", "ful"], "Did you mean 'full'"),
@@ -152,12 +185,52 @@ def test_data_that_cannot_be_had_is_exit_code_4_and_the_rest_is_done(monkeypatch
     assert "VLALIGN_OFFLINE" in err or "VLALIGN_MIRROR" in err
 
 
+def test_a_part_that_fails_is_exit_code_1_and_the_rest_is_done(capsys):
+    words = ["run", "retrieval", "--quiet", "--seeds", "1", "--data", "digits"]
+    words += ["--method", "deep_sm,cca", "--set", "hidden=1000000000000000"]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert out.count("digits-") == 1
+    assert "digits-cca.json" in out
+    assert re.fullmatch(r"digits-deep_sm-\w{8}, seed 0: \w*Error: .*\n", err)
+
+
+def test_all_is_every_data_set_and_every_method(monkeypatch):
+    asked = []
+
+    def note(name, tier, *, settings, **others):
+        asked.append(EXPERIMENTS[name].configured(tier, settings))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vlalign_lib.experiments.run", note)
+    main(["run", "retrieval", "--data", "all", "--method", "all"])
+    main(["run", "retrieval", "--data", "names,names", "--set", "epochs=3", "--set", "epochs=3"])
+    assert asked[0].datasets == tuple(retrieval.DATASETS)
+    assert asked[0].methods == tuple(retrieval.METHODS)
+    assert asked[1].datasets == ("names",)
+    assert asked[1].epochs == 3
+
+
 def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vlalign_lib.experiments._run._run", stopped)
     assert main(["run", "linear", *QUICK]) == 130
+    assert "the same command continues" in capsys.readouterr().err
+
+
+def test_kill_is_exit_code_143_and_says_how_to_go_on(monkeypatch, capsys):
+    def stopped(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr("vlalign_lib.experiments._run._run", stopped)
+    try:
+        assert main(["run", "linear", *QUICK]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert "the same command continues" in capsys.readouterr().err
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import vlalign_lib
+from vlalign_lib.data import load_glyphs
 from vlalign_lib.experiments import (
     EXPERIMENTS,
     Estimate,
@@ -14,6 +15,7 @@ from vlalign_lib.experiments import (
     load_records,
     paired_difference,
 )
+from vlalign_lib.experiments.retrieval import ANSWERS, METHODS, PHRASES
 
 RESULTS = Path(vlalign_lib.__file__).parent.parent / "results"
 
@@ -45,8 +47,9 @@ def test_a_committed_record_holds_together(record):
         found = record.metrics[name]
         assert (found.mean, found.low, found.high) == (again.mean, again.low, again.high)
     assert set(map(str, record.seeds)) <= set(record.data_hashes)
-    tests = [record.data_hashes[str(seed)]["test"] for seed in record.seeds]
-    assert len(set(tests)) == 5  # every seed has a split of its own
+    # every seed has a split of its own: other test rows, or other pictures in these rows
+    splits = [record.data_hashes[str(seed)] for seed in record.seeds]
+    assert len({(of["test"], of["images"]) for of in splits}) == 5
     assert re.fullmatch("[0-9a-f]{40}", record.commit)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record.date)
     assert record.wall_time_s > 0
@@ -142,3 +145,46 @@ def test_the_methods_are_as_good_on_digits_as_they_have_to_be(method, least):
 
 def test_semantic_correlation_matching_is_as_good_on_wikipedia_as_printed():
     assert RETRIEVAL["wikipedia-scm"].official["map_mean"].mean >= 0.25
+
+
+def test_the_partner_is_found_among_a_thousand_characters():
+    found = {
+        method: RETRIEVAL[f"names-{method}"].metrics["recall10_t2i"].mean for method in METHODS
+    }
+    best = max(found, key=found.get)
+    assert best in ("info_nce", "triplet"), "trained on pairs alone"
+    assert found[best] >= 0.65
+    assert found[best] > found["cca"] > 0.5
+    assert max(found[name] for name in ("sm", "deep_sm", "acmr", "cmdn")) < 0.3
+
+
+@pytest.mark.parametrize("split", ["names", "names_compositional", "names_typeface"])
+def test_every_method_is_measured_on_every_split_of_the_names(split):
+    for method in METHODS:
+        record = RETRIEVAL[f"{split}-{method}"]
+        assert not is_stale(record)
+        assert record.metrics["recall10_t2i"].low is not None
+
+
+def test_every_method_has_answered_every_phrase():
+    gallery = set(load_glyphs(seed=0).split("test").ids)
+    for method in METHODS:
+        answers = RETRIEVAL[f"names-{method}"].details["0"]["answers"]
+        assert tuple(answers) == PHRASES
+        assert all(len(set(found)) == ANSWERS for found in answers.values())
+        assert all(set(found) <= gallery for found in answers.values())
+
+
+def test_what_was_chosen_is_kept_so_that_a_model_can_be_fitted_again():
+    for record in RETRIEVAL.values():
+        for part in record.data_hashes:
+            assert set(record.details[part]["chosen"]) == set(record.config["grid"])
+
+
+def test_the_table_takes_three_quarters_of_an_hour_on_two_cores_at_most():
+    """By the CPU time of its records, ten watts a second of it: parts run side by side."""
+    experiment = EXPERIMENTS["retrieval"]
+    keys = [case.key for case in experiment.cases(experiment.settings("cpu"))]
+    assert "10 W for each second of CPU time" in RETRIEVAL[keys[0]].energy["method"]
+    seconds = sum(RETRIEVAL[key].energy["joules"] / 10 for key in keys)
+    assert seconds / 2 < 45 * 60

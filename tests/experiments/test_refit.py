@@ -40,4 +40,3 @@ def test_what_cannot_be_fitted_again(records):
         refit(records["kcca"], "official")
     with pytest.raises(ValueError, match="somebody's own"):
         refit(dataclasses.replace(records["kcca"], method_version="own"))
-

@@ -8,7 +8,13 @@ from vlalign_lib.data._paired import PairedDataset
 from vlalign_lib.experiments import EXPERIMENTS, _retrieval, run, table
 from vlalign_lib.experiments._experiment import SettingError
 from vlalign_lib.experiments.paper_tables import RETRIEVAL_ROWS
-from vlalign_lib.experiments.retrieval import ANSWERS, DATASETS, METHODS, PHRASES
+from vlalign_lib.experiments.retrieval import (
+    ANSWERS,
+    DATASETS,
+    METHODS,
+    PHRASES,
+    RetrievalSettings,
+)
 from vlalign_lib.methods import METHODS as CLASSES
 from vlalign_lib.metrics import mean_average_precision, mean_reciprocal_rank
 
@@ -170,6 +176,44 @@ def test_the_table_never_fills_in_what_was_not_measured():
     assert text.count("not measured") == len(METHODS) * len(DATASETS)
     assert "0.640" in text, "SAM on Pascal Sentences, as printed"
     assert "CMDN-style" in text
+
+
+def test_each_name_counts_once_and_all_is_every_one():
+    settings = {"datasets": "names,digits,names", "methods": "sm,cca,sm,sm"}
+    configured = RETRIEVAL.configured("cpu", settings)
+    assert configured.datasets == ("names", "digits")
+    assert configured.methods == ("sm", "cca")
+    every = RETRIEVAL.configured("cpu", {"datasets": "all", "methods": ["all"]})
+    assert every.datasets == tuple(DATASETS)
+    assert every.methods == tuple(METHODS)
+    for name in ("datasets", "methods"):
+        with pytest.raises(SettingError, match=r"'all' already means.*alone, or only names,sm"):
+            RETRIEVAL.configured("cpu", {name: "names,all,sm"})
+
+
+@pytest.mark.parametrize("name", ["epochs", "picture_epochs", "hidden", "channels", "n_components"])
+@pytest.mark.parametrize("value", ["0", "-5", 0])
+def test_numbers_that_make_no_network_are_refused(name, value):
+    with pytest.raises(SettingError, match=f"'{name}': a number of at least 1, got {value}"):
+        RETRIEVAL.configured("cpu", {name: value})
+
+
+def test_every_layer_is_checked_and_a_number_that_is_none_is_refused():
+    with pytest.raises(SettingError, match="'hidden': a number of at least 1, got -8"):
+        RETRIEVAL.configured("cpu", {"hidden": "64,-8"})
+    with pytest.raises(SettingError, match="'epochs': a number of at least 1, got nan"):
+        RetrievalSettings(epochs=float("nan"))
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cpu:0", "CPU"])
+def test_a_device_has_one_of_a_few_names(name):
+    with pytest.raises(SettingError, match=f"'device': expected 'cpu'.*got '{name}'"):
+        RETRIEVAL.configured("cpu", {"device": name})
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:1", "mps", "auto"])
+def test_a_device_may_be_named_that_is_not_here(name):
+    assert RETRIEVAL.configured("cpu", {"device": name}).device == name
 
 
 def test_unknown_names_are_refused():

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -308,6 +309,93 @@ def test_a_data_set_that_cannot_be_had_is_skipped_and_named(monkeypatch):
     assert "VLALIGN_MIRROR" in sentences[-1]
 
 
+def failing(monkeypatch, error, seed="1"):
+    """Let one seed of ``cca`` fail."""
+    measure = linear_experiment.LinearExperiment.measure
+
+    def sometimes(self, case, part):
+        if case.method == "cca" and part == seed:
+            raise error
+        return measure(self, case, part)
+
+    monkeypatch.setattr(linear_experiment.LinearExperiment, "measure", sometimes)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), r"MemoryError: \(test_run.py, line \d+\)"),
+        (RuntimeError("two\n  lines"), r"RuntimeError: two lines \(test_run.py, line \d+\)"),
+        (FloatingPointError("loss is NaN"), r"FloatingPointError: loss is NaN \(test_run.*"),
+        (ValueError("use fewer dimensions"), "use fewer dimensions"),
+        (OSError("a file is torn"), r"OSError: a file is torn \(.*"),
+    ],
+)
+def test_a_part_that_fails_is_told_and_the_other_cases_are_filed(
+    error, message, monkeypatch, own_folders
+):
+    settings = {"datasets": "digits", "methods": "cca,cfa"}
+    sentences = []
+    with monkeypatch.context() as patch:
+        failing(patch, error)
+        report = run("linear", seeds=3, settings=settings, progress=False, log=sentences.append)
+    assert [record.key for record in report.records] == ["digits-cfa"]
+    assert report.paths[0].exists()
+    assert [*report.failed] == ["digits-cca"]
+    assert re.fullmatch(f"seed 1: {message}", report.failed["digits-cca"])
+    assert sentences == [f"digits-cca, {report.failed['digits-cca']}"]
+    assert report.skipped == {}
+    assert report.measured == 4, "seed 2 of a case without a record is not begun"
+    # what was finished is kept, and the mended run goes on from there
+    again = run("linear", seeds=3, settings=settings, progress=False)
+    assert (again.resumed, again.measured, again.failed) == (1, 5, {})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SettingError("no such thing")])
+def test_what_concerns_the_whole_run_is_not_taken_for_a_part_that_fails(error, monkeypatch):
+    failing(monkeypatch, error)
+    with pytest.raises(type(error)):
+        quick()
+
+
+def test_absurd_settings_fail_where_they_are_used_side_by_side_too():
+    """In fresh processes; the closed form has no layers, so that it is measured."""
+    settings = {"datasets": "digits", "methods": ["cfa", "deep_sm"], "hidden": [10**15]}
+    report = run("retrieval", seeds=2, settings=settings, jobs=2, progress=False)
+    assert [record.key for record in report.records] == ["digits-cfa"]
+    ((key, why),) = report.failed.items()
+    assert key.startswith("digits-deep_sm-")
+    assert re.match(r"seed [01]: \w*Error: ", why)
+
+
+def test_settings_may_be_any_values_that_can_be_read(monkeypatch):
+    """Also such as can be read once, or have no place in a record."""
+    import numpy as np
+
+    settings = {
+        "datasets": iter(["digits", "digits"]),
+        "methods": {"cfa": 1}.keys(),
+        "components": np.arange(5, 11, 5),
+        "cca_regs": 1,
+    }
+    report = run("linear", seeds=1, settings=settings, jobs=2, progress=False)
+    (record,) = report.records
+    assert record.config["grid"] == {"n_components": [5, 10]}
+    assert record.settings == {
+        "datasets": ["digits"],
+        "methods": ["cfa"],
+        "components": [5, 10],
+        "cca_regs": 1,
+    }
+
+
+def test_a_record_names_the_processors_of_its_parts(monkeypatch):
+    names = iter(["GPU A; CPU", "GPU B; CPU", "GPU A; CPU"])
+    monkeypatch.setattr(run_module, "device", lambda: next(names))
+    (record,) = quick(seeds=3, settings={**QUICK, "methods": "cfa"}).records
+    assert record.device == "GPU A; CPU and GPU B; CPU"
+
+
 @pytest.mark.parametrize("variable", ["VLALIGN_CACHE", "VLALIGN_RESULTS"])
 def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(
     variable, monkeypatch, own_folders
@@ -347,6 +435,8 @@ def test_a_disk_that_fills_up_is_named_and_nothing_finished_is_lost(monkeypatch,
         ({"tier": "gpu"}, "unknown tier 'gpu'"),
         ({"seeds": 0}, "at least 1"),
         ({"seeds": True}, "whole number"),
+        ({"seeds": 1001}, "at most 1000, got 1001"),
+        ({"seeds": 10**400}, "at most 1000"),
         ({"settings": {"method": "cca"}}, "Did you mean 'methods'"),
         ({"settings": {"methods": "ccca"}}, "Did you mean 'cca'"),
         ({"settings": {"methods": ""}}, "unknown method ''"),
@@ -355,6 +445,9 @@ def test_a_disk_that_fills_up_is_named_and_nothing_finished_is_lost(monkeypatch,
         ({"settings": {"components": "0"}}, "at least 1"),
         ({"settings": {"cca_regs": "-1"}}, "at least 0"),
         ({"settings": {"cca_regs": "nan"}}, "at least 0"),
+        ({"settings": {"cca_regs": "0.1,nan"}}, "at least 0, got nan"),
+        ({"settings": {"cca_regs": "inf"}}, "at least 0, got inf"),
+        ({"settings": {"methods": "all,cca"}}, "method 'all' already means every one.*only cca"),
         ({"settings": {"components": [5.5]}}, "expected a whole number, got 5.5"),
         ({"settings": {"components": []}}, "at least one value"),
     ],
@@ -371,6 +464,11 @@ def test_what_does_not_exist_is_refused_with_the_nearest_name(changes, message):
         ({"shares": "0,100,101"}, "percentages"),
         ({"dropout": "0"}, r"share in \(0, 1\]"),
         ({"learning_rate": "fast"}, "expected a number, got 'fast'"),
+        ({"learning_rate": "0"}, "above 0"),
+        ({"weight_decay": "inf"}, "at least 0, got inf"),
+        ({"epochs": "0"}, "'epochs': a number of at least 1, got 0"),
+        ({"device": "gpu"}, "'device': expected 'cpu', 'cuda'.*got 'gpu'"),
+        ({"device": "cuda:99"}, "'cuda:99' asked for, but there are"),
     ],
 )
 def test_fusion_settings_are_checked_too(settings, message):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import types
 import typing
 from abc import ABC, abstractmethod
@@ -14,6 +16,7 @@ from vlalign_lib.experiments._record import Estimate, Record, config_hash
 
 TIERS = ("cpu", "colab", "full")
 OFFICIAL = "official"
+MOST_SEEDS = 1000
 OWN = "own"
 """The version of a method that no experiment defines: see :func:`score_method`."""
 
@@ -214,6 +217,45 @@ def choose(kind: str, value: str, known: Iterable[str]) -> str:
     if not isinstance(value, str) or value not in known:
         raise SettingError(_unknown(kind, value, known))
     return value
+
+
+def choose_several(kind: str, values: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return the values, each once, where all are ``known``; ``all`` by itself is every one."""
+    known = tuple(known)
+    once = tuple(dict.fromkeys(values))
+    if once == ("all",):
+        return known
+    if "all" in once:
+        others = ",".join(name for name in once if name != "all")
+        raise SettingError(
+            f"{kind} 'all' already means every one of them: give it alone, or only {others}"
+        )
+    return tuple(choose(kind, name, known) for name in once)
+
+
+def check_least(name: str, values: Iterable[float], least: float) -> None:
+    """Raise a SettingError unless each of the values is finite and at least ``least``."""
+    for value in values:
+        if not least <= value < math.inf:  # NaN is not either
+            raise SettingError(f"setting {name!r}: a number of at least {least}, got {value}")
+
+
+def check_device(name: str) -> None:
+    """Raise a SettingError unless a device may be called so, be it there or not."""
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise SettingError(
+            "setting 'device': expected 'cpu', 'cuda' (or one of several, counted from 0: "
+            f"'cuda:1'), 'mps', or 'auto' for a GPU where there is one; got {name!r}"
+        )
+
+
+def check_seeds(seeds: int) -> int:
+    """Return a number of seeds, or raise a SettingError."""
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS:
+        raise SettingError(
+            f"seeds: expected a whole number of at least 1 and at most {MOST_SEEDS}, got {seeds!r}"
+        )
+    return seeds
 
 
 def _unknown(kind: str, value: str, known: Iterable[str]) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from vlalign_lib._cost import CostMeter
 from vlalign_lib._progress import progress_bar
 from vlalign_lib._validate import check_mapping
-from vlalign_lib.experiments._environment import commit, one_thread, versions
-from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, choose
+from vlalign_lib.experiments._environment import commit, device, one_thread, versions
+from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, check_seeds, choose
 from vlalign_lib.experiments._record import Record, canonical_json
-from vlalign_lib.experiments._run import as_record
+from vlalign_lib.experiments._run import Part, as_record
 from vlalign_lib.experiments.retrieval import (
     DATASETS,
     METHODS,
@@ -48,7 +48,7 @@ def score_method(
         dataset: a key of the table's data sets, such as ``"digits"``, ``"glyphs"``,
             ``"wikipedia"`` or ``"names"``.
         name: what the table calls it; not one of the names that it has already.
-        seeds: how many, from 0 on.
+        seeds: how many, from 0 on, at most 1000.
         grid: ``{parameter: values}`` to choose from, None for the method as it is.
         progress: whether to show a bar with the time left.
 
@@ -60,7 +60,7 @@ def score_method(
     Raises:
         TypeError: the method lacks a part of the contract; the text names it.
         ValueError: a data set that does not exist, a name that is taken or empty, a number of
-            seeds below one, or a grid over a parameter that the method does not have.
+            seeds below one or above 1000, or a grid over a parameter that the method does not have.
         DataUnavailable: the data set cannot be had.
 
     Chapter:
@@ -78,8 +78,7 @@ def score_method(
     taken = {key.casefold() for key in METHODS} | {m.label.casefold() for m in METHODS.values()}
     if name.casefold() in taken:
         raise ValueError(f"name: the table has a row {name!r} already; call yours something else")
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise ValueError(f"seeds: expected a whole number of at least 1, got {seeds!r}")
+    check_seeds(seeds)
     _check_method(method)
     wanted = {key: list(values) for key, values in _as_grid(grid, method).items()}
     experiment = RetrievalExperiment()
@@ -96,7 +95,8 @@ def score_method(
             bar.set_postfix_str(part if part == OFFICIAL else f"seed {part}")
             with one_thread():
                 meter = CostMeter()
-                results[part] = measure_method(to_measure, part, method), meter.read()
+                found = measure_method(to_measure, part, method)
+                results[part] = Part(found, meter.read(), device())
             bar.update(1)
     return as_record(experiment, "cpu", case, case.key, seeds, {}, results, commit(), versions())
 

@@ -10,8 +10,8 @@ def paired_difference(
 ) -> Estimate:
     r"""Return the mean of ``first`` − ``second`` over seeds, with its 95 % interval.
 
-    Seed by seed both records saw the same split, so that the differences
-    :math:`d_s = a_s - b_s` vary much less than either of them alone:
+    Seed by seed both records saw the same split. What it does to both of them falls out of the
+    differences :math:`d_s = a_s - b_s`:
 
     .. math:: \bar d \pm t_{0.975,\,S-1}\, s_d \sqrt{\tfrac1S + r}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,7 +14,9 @@ from vlalign_lib.experiments._experiment import (
     Measurement,
     SettingError,
     Table,
-    choose,
+    check_device,
+    check_least,
+    choose_several,
 )
 from vlalign_lib.experiments._paired import paired_difference
 from vlalign_lib.experiments._record import Estimate, Record
@@ -94,7 +95,7 @@ class FusionSettings:
     """Settings of the experiment ``fusion``.
 
     Args:
-        methods: which wirings to run; see :data:`METHODS`.
+        methods: which wirings to run, each once; see :data:`METHODS`. ``all`` is every one.
         shares: percentages of the test items that lose their right half; whole numbers, with
             0 and 100 among them.
         width: hidden units of the wirings that are networks.
@@ -123,8 +124,8 @@ class FusionSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in self.methods:
-            choose("method", name, METHODS)
+        # A frozen class sets its fields in this way only.
+        object.__setattr__(self, "methods", choose_several("method", self.methods, METHODS))
         if not {0, 100} <= set(self.shares) <= set(range(101)):
             raise SettingError(
                 f"setting 'shares': percentages 0 … 100 with both ends, got {self.shares}"
@@ -132,14 +133,12 @@ class FusionSettings:
         if not 0 < self.dropout <= 1:
             raise SettingError(f"setting 'dropout': a share in (0, 1], got {self.dropout}")
         for name in ("width", "shared", "epochs", "patience", "batch_size"):
-            if not getattr(self, name) >= 1:
-                raise SettingError(f"setting {name!r}: at least 1, got {getattr(self, name)}")
+            check_least(name, [getattr(self, name)], 1)
         for name in ("coordination", "learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise SettingError(f"setting {name!r}: a number of at least 0, got {value}")
+            check_least(name, [getattr(self, name)], 0)
         if self.learning_rate == 0:
             raise SettingError("setting 'learning_rate': a number above 0, got 0")
+        check_device(self.device)
 
 
 class FusionExperiment(Experiment):

@@ -12,9 +12,9 @@ from vlalign_lib.experiments._experiment import (
     Case,
     Experiment,
     Measurement,
-    SettingError,
     Table,
-    choose,
+    check_least,
+    choose_several,
 )
 from vlalign_lib.experiments._record import Estimate, Record
 from vlalign_lib.experiments.paper_tables import (
@@ -66,8 +66,8 @@ class LinearSettings:
     """Settings of the experiment ``linear``: what to run, and what validation chooses from.
 
     Args:
-        datasets: which data sets, of digits, glyphs and wikipedia.
-        methods: which methods, of cca, rcca, kcca, cfa, sm and scm.
+        datasets: which data sets, of digits, glyphs and wikipedia; ``all`` is every one.
+        methods: which methods, of cca, rcca, kcca, cfa, sm and scm; ``all`` is every one.
         components: dimensions k of the shared space (all but sm).
         cca_regs: relative ridges κ of cca: small ones, near the method as first published.
         rcca_regs: relative ridges κ of rcca, the canonical ridge.
@@ -90,15 +90,12 @@ class LinearSettings:
     scm_regs: tuple[float, ...] = (1e-3, 1e-2)
 
     def __post_init__(self) -> None:
-        for name in self.datasets:
-            choose("data set", name, DATASETS)
-        for name in self.methods:
-            choose("method", name, METHODS)
+        # A frozen class sets its fields in this way only.
+        object.__setattr__(self, "datasets", choose_several("data set", self.datasets, DATASETS))
+        object.__setattr__(self, "methods", choose_several("method", self.methods, METHODS))
         for item in fields(self)[2:]:
-            values = getattr(self, item.name)
             least = 1 if item.name.endswith("components") else 0
-            if not min(values) >= least:
-                raise SettingError(f"setting {item.name!r}: at least {least}, got {values}")
+            check_least(item.name, getattr(self, item.name), least)
 
 
 class LinearExperiment(Experiment):

@@ -8,7 +8,15 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from vlalign_lib.experiments._experiment import Case, Experiment, Measurement, Table, choose
+from vlalign_lib.experiments._experiment import (
+    Case,
+    Experiment,
+    Measurement,
+    Table,
+    check_device,
+    check_least,
+    choose_several,
+)
 from vlalign_lib.experiments._record import Estimate, Record
 from vlalign_lib.experiments.linear import PROTOCOLS_IN_WORDS, LinearSettings
 from vlalign_lib.experiments.paper_tables import CLASSIC_ROWS, FEATURES, RETRIEVAL_ROWS, SOURCES
@@ -183,20 +191,20 @@ class RetrievalSettings:
     """Settings of the experiment ``retrieval``: what to run, and how large the networks are.
 
     Args:
-        datasets: which data sets. The glyphs take a while and are asked for by name; so are
-            ``pascal_sentences``, ``nus_wide_10k`` and ``wikipedia_deep``, which need features that
-            you make (``vlalign data features``).
-        methods: which methods.
+        datasets: which data sets, each once; ``all`` is every one. The two harder splits of the
+            glyph names are asked for by name; so are ``pascal_sentences``, ``nus_wide_10k`` and
+            ``wikipedia_deep``, which need features that you make (``vlalign data features``).
+        methods: which methods, each once; ``all`` is every one.
         epochs: passes over vectors.
         picture_epochs: passes over pictures.
         hidden: widths of the layers between, for vectors.
         channels: filters of the first convolution, for pictures.
         n_components: dimensions of the shared space for pictures, where a method has no grid of
             its own.
-        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        device: ``"cpu"``, ``"cuda"`` (or ``"cuda:1"``), or ``"auto"`` for a GPU where there is one.
     """
 
-    datasets: tuple[str, ...] = ("digits", "wikipedia")
+    datasets: tuple[str, ...] = ("digits", "glyphs", "wikipedia", "names")
     methods: tuple[str, ...] = tuple(METHODS)
     epochs: int = 60
     picture_epochs: int = 20
@@ -206,10 +214,13 @@ class RetrievalSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in self.datasets:
-            choose("data set", name, DATASETS)
-        for name in self.methods:
-            choose("method", name, METHODS)
+        # A frozen class sets its fields in this way only.
+        object.__setattr__(self, "datasets", choose_several("data set", self.datasets, DATASETS))
+        object.__setattr__(self, "methods", choose_several("method", self.methods, METHODS))
+        check_least("hidden", self.hidden, 1)
+        for name in ("epochs", "picture_epochs", "channels", "n_components"):
+            check_least(name, [getattr(self, name)], 1)
+        check_device(self.device)
 
 
 class RetrievalExperiment(Experiment):
