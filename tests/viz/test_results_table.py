@@ -4,11 +4,11 @@ import itertools
 from types import SimpleNamespace
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from looks import check_frame, contrast
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
@@ -83,27 +83,9 @@ def numbers(axes):
     return cells
 
 
-def contrast(first, second):
-    def luminance(shade):
-        parts = np.array(to_rgb(shade))
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return np.array([0.2126, 0.7152, 0.0722]) @ linear
-
-    dark, light = sorted((luminance(first), luminance(second)))
-    return (light + 0.05) / (dark + 0.05)
-
-
 @every
 def test_it_is_closed_and_nothing_leaves_it(draw):
-    figure = draw()
-    assert plt.get_fignums() == []
-    assert figure.get_figwidth() == 7.0
-    FigureCanvasAgg(figure).draw()
-    box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    assert min(box.x0, box.y0) > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
+    check_frame(draw())
 
 
 @every
