@@ -129,3 +129,19 @@ def test_pairs_have_to_be_pairs(fitted):
 
 def test_the_papers_settings():
     assert BimodalAE.from_paper().missing == pytest.approx(1 / 3)
+
+
+def test_a_pair_far_from_those_of_training_has_no_place(fitted):
+    x, y = (rows[:5].copy() for rows in made())
+    for far, view in ((x, "images"), (y, "texts")):
+        near = far[2].copy()
+        far[2] *= 1e150
+        with pytest.raises(ValueError, match=f"{view}: row 2 is so far from the training rows"):
+            fitted[0.0].embed_pairs(x, y)
+        far[2] = near
+    x[2] = 1e30
+    steep = small(epochs=1).fit(*made())
+    for weight in steep.network_.parameters():
+        weight.data *= 1e6
+    with pytest.raises(ValueError, match="images and texts: row 2 is so far"):
+        steep.embed_pairs(x, y)

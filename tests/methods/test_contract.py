@@ -206,14 +206,81 @@ def test_bad_input_is_explained(name, change, message, pairs):
         ("channels", 0),
         ("random_state", -1),
         ("device", "abacus"),
+        ("hidden", 5),
+        ("hidden", "ab"),
+        ("batch_size", "all"),
+        ("shift", -1),
+        ("shift", 8),
+        ("n_components", 0),
+        ("n_components", 2.0),
     ],
 )
 def test_settings_without_sense_are_named(name, setting, value, pairs):
+    if setting == "n_components" and not METHODS[name].reads_n_components:
+        assert quick(name, epochs=1, n_components=value).fit(*pairs).n_components_ == 3
+        return
+    with pytest.raises(ValueError, match=rf"^{setting}(\[0\])?: "):
+        quick(name, **{setting: value}).fit(*pairs)
+
+
+@pytest.mark.parametrize("name", ["triplet", "sam", "info_nce"])
+def test_a_batch_of_one_pair_teaches_nothing(name, pairs):
+    with pytest.raises(ValueError, match="batch_size: a batch of one pair has no strangers"):
+        quick(name, batch_size=1).fit(*pairs)
+    quick(name, epochs=1, batch_size=2).fit(*(part[:12] for part in pairs))
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("validation", [5, "pairs", (), (1,), (1, 2, 3, 4), np.zeros((3, 2))])
+def test_held_out_pairs_that_are_none(name, validation, pairs):
+    with pytest.raises(ValueError, match=r"validation: expected \(images, texts, labels\)"):
+        quick(name).fit(*pairs, validation=validation)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_rows_far_from_those_of_training_have_no_place(name, pairs):
+    images, texts, labels = (part[:20].copy() for part in pairs)
+    method = quick(name, epochs=1).fit(*pairs)
+    assert np.isfinite(method.embed_images(1e6 * images)).all(), "far, but not too far"
+    for size in (1e150, 1e307):
+        far_images, far_texts = images.astype(np.float64), texts.copy()
+        far_images[3] *= size
+        far_texts[3] *= size
+        with pytest.raises(ValueError, match=r"^images: row 3 is so far .*; check its units"):
+            method.embed_images(far_images)
+        with pytest.raises(ValueError, match=r"^texts: row 3 is so far .*; check its units"):
+            method.embed_texts(far_texts)
+        with pytest.raises(ValueError, match=r"^validation images: row 3 is so far"):
+            quick(name).fit(*pairs, validation=(far_images, texts, labels))
+        with pytest.raises(ValueError, match=r"^validation texts: row 3 is so far"):
+            quick(name).fit(*pairs, validation=(images, far_texts, labels))
+
+
+def test_codes_that_overflow_in_the_network_are_told(pairs):
+    """What float32 holds at the inlet and no longer at the outlet."""
+    method = quick("info_nce", epochs=1).fit(*pairs)
+    texts = pairs[1][:5].copy()
+    texts[2] = 1e30
+    for weight in method.network_.parameters():
+        weight.data *= 1e6
+    with pytest.raises(ValueError, match=r"^texts: row 2 is so far"):
+        method.embed_texts(texts)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_values_whose_squares_vanish_are_a_matter_of_units(name, pairs):
     images, texts, labels = pairs
-    if setting == "hidden":
-        images = images.reshape(240, 64)
-    with pytest.raises(ValueError, match="seed" if setting == "random_state" else setting):
-        quick(name, **{setting: value}).fit(images, texts, labels)
+    faint = images.astype(np.float64) * 1e-200
+    with pytest.raises(ValueError, match=r"images: values so close together .* check their units"):
+        quick(name).fit(faint, texts, labels)
+    with pytest.raises(ValueError, match="images: values so close together"):
+        quick(name).fit(faint.reshape(240, 64), texts, labels)
+    with pytest.raises(ValueError, match="texts: values so close together"):
+        quick(name).fit(images, texts * 1e-200, labels)
+    of_columns = quick(name, epochs=1, scaling="columns").fit(
+        faint.reshape(240, 64), texts * 1e-200, labels
+    )
+    assert np.isfinite(of_columns.embed_texts(texts * 1e-200)).all()
 
 
 @pytest.mark.parametrize("name", DEEP)

@@ -151,3 +151,9 @@ def test_odd_reconstructions_are_refused():
         reconstruction_loss([x], [x, x])
     with pytest.raises(ValueError, match="view 1: expected a reconstruction of shape"):
         reconstruction_loss([x, x[:, :2]], [x, x])
+
+
+@pytest.mark.parametrize("hidden", [5, "ab", (0,)])
+def test_widths_are_a_sequence_of_whole_numbers(hidden):
+    with pytest.raises(ValueError, match=r"hidden(\[0\])?: expected"):
+        MultimodalAE(DIMS, dim_code=6, hidden=hidden)

@@ -47,11 +47,66 @@ def test_out_of_gpu_memory_names_what_else_there_is():
         assert words in str(caught.value)
     assert "More." not in str(caught.value)
     assert isinstance(caught.value.__cause__, torch.cuda.OutOfMemoryError)
+    with pytest.raises(MemoryError, match="set batch_size=4, or spread the batch") as caught:
+        run(loss, precision="bf16")
+    assert "precision" not in str(caught.value), "it is narrow already"
+
+
+def test_in_validation_only_a_smaller_batch_helps():
+    """It stays in float32, and each process has all of the items."""
+
+    def loss(model, x):
+        if not model.training:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return model(x).square().mean()
+
+    with pytest.raises(MemoryError) as caught:
+        run(loss, validation=(X[:6],))
+    assert str(caught.value) == (
+        "the GPU memory does not suffice for validation of 6 items: set batch_size=3 "
+        "(CUDA out of memory.)"
+    )
+
+
+def test_a_model_that_is_too_large_for_the_gpu(monkeypatch):
+    def full(module, device):
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be …")
+
+    monkeypatch.setattr(nn.Linear, "to", full)
+    with pytest.raises(MemoryError) as caught:
+        run(lambda model, x: model(x).mean())
+    assert str(caught.value) == (
+        "the GPU memory does not suffice for the model: use a smaller model, or "
+        'device="cpu", or free what else lies on the GPU (CUDA error: out of memory)'
+    )
+
+
+class OfTorch(RuntimeError):
+    """As torch.AcceleratorError is, which older versions do not have."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), r"the main memory .* of 4 items: set batch_size=2 \(MemoryError\)"),
+        (MemoryError("\n"), r"the main memory .* \(MemoryError\)"),
+        (torch.OutOfMemoryError(""), r"the GPU memory .* \(OutOfMemoryError\)"),
+        (RuntimeError("CUDA error: out of memory"), r"the GPU memory .* set batch_size=2, or x "),
+        (OfTorch("CUDA error: out of memory"), "the GPU memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling …"), "the GPU memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: …"), r"main memory .* batch_size=2 \("),
+    ],
+    ids=repr,
+)
+def test_all_the_words_for_too_little_memory(error, words):
+    with pytest.raises(MemoryError, match=words) as caught, memory_advice("it", 4, ["x"]):
+        raise error
+    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), NotImplementedError("x"), KeyError("k")])
 def test_other_errors_come_through_as_they_are(error):
-    with pytest.raises(type(error)) as caught, memory_advice(4, "a step"):
+    with pytest.raises(type(error)) as caught, memory_advice("a step", 4):
         raise error
     assert caught.value is error
 

@@ -1,11 +1,13 @@
 """Processes started from here, by torchrun itself."""
 
 import os
+import subprocess
 import sys
 
 import pytest
 
 from vlalign_lib.training import launch
+from vlalign_lib.training.launch import _Exceptions
 
 SCRIPT = """
 import sys
@@ -16,6 +18,8 @@ rank = world(device="cpu").rank
 print(f"rank {rank} of {world().size} heard {sys.argv[1:]}")
 if sys.argv[1] == "fail" and rank == 1:
     sys.exit("rank 1 gives up")
+if sys.argv[1] == "raise" and rank == 1:
+    raise ValueError("margin: expected a number")
 with seeded(rank):
     line = torch.nn.Linear(2, 1)
 x = torch.arange(16.0).reshape(8, 2) / 10
@@ -47,6 +51,63 @@ def test_a_failure_is_told_with_the_last_lines(script, tmp_path):
     with pytest.raises(RuntimeError, match="one of 2 processes failed") as caught:
         launch(script, "fail", str(tmp_path / "run"))
     assert "rank 1 gives up" in str(caught.value)
+
+
+def test_the_exception_that_was_raised_comes_first(script, tmp_path, capsys):
+    with pytest.raises(RuntimeError) as caught:
+        launch(script, "raise", str(tmp_path / "run"))
+    first, *rest = str(caught.value).splitlines()
+    assert first == (
+        f"{script}: one of 2 processes failed (exit code 1): ValueError: margin: expected a number"
+        "; they ended with"
+    )
+    assert "Traceback (most recent call last):" in "\n".join(rest)
+
+
+def test_what_only_follows_from_a_failure_is_no_cause():
+    """As rank 0 prints when its partner has gone, and torchrun at the very end."""
+    heard = _Exceptions()
+    assert heard.cause == ""
+    for line in (
+        "a line: of no traceback",
+        "[rank1]: Traceback (most recent call last):",
+        '[rank1]:   File "x.py", line 3, in <module>',
+        "[rank1]:     raise pkg.Odd(3)",
+        "[rank1]: pkg.Odd: 3",
+        "Traceback (most recent call last):",
+        '  File "y.py", line 1, in f',
+        "RuntimeError: [gloo/tcp/pair.cc:552] Connection closed by peer [127.0.0.1]:1",
+        "Traceback (most recent call last):",
+        '  File "<frozen runpy>", line 198, in _run_module_as_main',
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ",
+        "====",
+    ):
+        heard.hear(line + "\n")
+    assert heard.cause == ": pkg.Odd: 3"
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "message"),
+    [
+        (None, {}, "module: expected the name of a module or the path .* got None"),
+        ("", {}, "module: expected"),
+        (["a"], {}, "module: expected"),
+        ("platform", {"environment": {"A": 1}}, "environment: expected texts, got 'A': 1; write"),
+        ("platform", {"environment": {1: "A"}}, "environment: expected texts"),
+        ("platform", {"environment": "A=1"}, "environment: expected a dictionary"),
+        ("platform", {"timeout": "x"}, "timeout: expected seconds above 0, .* got 'x'"),
+        ("platform", {"timeout": 0}, "timeout: expected"),
+        ("platform", {"timeout": -1}, "timeout: expected"),
+        ("platform", {"timeout": float("nan")}, "timeout: expected"),
+    ],
+)
+def test_arguments_are_checked_before_anything_starts(module, settings, message, monkeypatch):
+    def started(*arguments, **others):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    with pytest.raises(ValueError, match=message):
+        launch(module, **settings)
 
 
 def test_modules_are_run_by_name_and_stopped_when_the_time_is_up(tmp_path):

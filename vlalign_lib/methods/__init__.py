@@ -9,7 +9,8 @@ settings of the paper as far as they are known; the defaults work on a thousand 
 The trained methods take feature vectors (n, p) or pictures (n, height, width), and share these
 parameters:
 
-- ``n_components``: dimensions k of the shared space;
+- ``n_components``: dimensions k of the shared space; :class:`DeepSM` does not read it, its space
+  has a dimension for each class;
 - ``hidden``: widths of the layers between, for views of vectors;
 - ``channels``: filters of the first of three convolutions, for pictures;
 - ``dropout``: share of units left out of each training step;

@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from vlalign_lib._tensors import check_choice
-from vlalign_lib._validate import as_labels
+from vlalign_lib._validate import as_labels, as_seed
 from vlalign_lib.linear._base import Name, TwoViewEstimator
 from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.models._layers import check_dims, check_widths
 from vlalign_lib.models.encoders import encoder_for, random_shift
 from vlalign_lib.training import FitConfig, FitContext, Sampler, fit, seeded
+from vlalign_lib.training._checks import check_whole
 
 Rows = NDArray[np.floating]
 EMBEDDED_AT_ONCE = 1024
@@ -33,6 +35,8 @@ class DeepMethod(TwoViewEstimator):
     """
 
     needs_labels: ClassVar[bool] = False
+    needs_strangers: ClassVar[bool] = False  # other pairs of the batch, to be told apart from
+    reads_n_components: ClassVar[bool] = True
 
     n_components: int = 64
     hidden: Sequence[int] = (256,)
@@ -71,17 +75,19 @@ class DeepMethod(TwoViewEstimator):
             The estimator itself, fitted on every row it was given.
 
         Raises:
-            ValueError: views that are not paired, NaN or infinity, a view without any variation,
-                labels missing where they are needed, or a parameter out of range.
+            ValueError: views that are not paired, NaN or infinity, a view without any variation
+                or of values too small to square, labels missing where they are needed, held-out
+                pairs that are none or far from the training ones, or a parameter out of range.
         """
         check_choice(self.scaling, "scaling", ("view", "columns"))
         x, y = self._pairs(images, texts)
         self.image_shape_ = _item_shape(images)
         self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
+        seed = 0 if self.random_state is None else as_seed(self.random_state, "random_state")
+        self._check_settings()
         zx, zy = self._learn_scale(x, y)
         classes = self._learn_classes(labels, len(x))
-        held_out = None if validation is None else self._held_out(*validation)
-        seed = 0 if self.random_state is None else self.random_state
+        held_out = None if validation is None else self._held_out(*_as_held_out(validation))
         with seeded(seed):
             self.network_ = self._network()
         data = (self._shaped(zx, "images"), torch.as_tensor(zy, dtype=torch.float32), classes)
@@ -152,6 +158,26 @@ class DeepMethod(TwoViewEstimator):
         )
         return images, texts
 
+    def _check_settings(self) -> None:
+        """Raise a ValueError that names the setting, where what it is given to has other names."""
+        if self.reads_n_components:
+            check_dims(n_components=self.n_components)
+        check_widths(self.hidden)
+        if self.batch_size is not None:
+            check_whole("batch_size", self.batch_size)
+        if self.needs_strangers and self.batch_size == 1:
+            raise ValueError(
+                "batch_size: a batch of one pair has no strangers that its partner could be told "
+                "from, so nothing would be learned; use 2 pairs a batch or more"
+            )
+        if len(self.image_shape_) == 2:
+            side = min(self.image_shape_)
+            whole = isinstance(self.shift, int) and not isinstance(self.shift, bool)
+            if not (whole and 0 <= self.shift < side):
+                raise ValueError(
+                    f"shift: expected whole pixels from 0 to below {side}, got {self.shift!r}"
+                )
+
     def _config(self, seed: int, n: int) -> FitConfig:
         return FitConfig(
             epochs=self.epochs,
@@ -181,11 +207,18 @@ class DeepMethod(TwoViewEstimator):
                 for rows in self._shaped(standardised, view).split(EMBEDDED_AT_ONCE)
             ]
         codes: NDArray[np.float64] = torch.cat(parts).numpy()
+        check_near(codes, view)
         return codes
 
     def _embed(self, rows: Rows, view: Name) -> NDArray[np.float64]:
-        z = (rows - self._learned(view, "mean")) / self._learned(view, "scale")
-        return self._output(self._codes(z, view), view)
+        return self._output(self._codes(self._standardised(rows, view), view), view)
+
+    def _standardised(self, rows: Rows, view: Name, name: str | None = None) -> NDArray[np.float64]:
+        """Return rows in the units of training; ``name`` is what errors call them."""
+        with np.errstate(over="ignore"):
+            z = (rows - self._learned(view, "mean")) / self._learned(view, "scale")
+        check_near(z, name or view)
+        return z
 
     def _shaped(self, z: NDArray[np.float64], view: Name) -> Tensor:
         rows = torch.as_tensor(z, dtype=torch.float32)
@@ -198,12 +231,13 @@ class DeepMethod(TwoViewEstimator):
         if pictures:
             self.image_mean_ = np.full(x.shape[1], x.mean(dtype=np.float64))
             spread = float(np.sqrt(((x - self.image_mean_) ** 2).mean(dtype=np.float64)))
+            _check_visible(spread, "images")
             self.image_scale_ = np.full(x.shape[1], spread)
             zx = (x - self.image_mean_) / self.image_scale_
         if self.scaling == "view":
             if not pictures:
-                zx, self.image_scale_ = _as_a_whole(zx, self.image_scale_)
-            zy, self.text_scale_ = _as_a_whole(zy, self.text_scale_)
+                zx, self.image_scale_ = _as_a_whole(zx, self.image_scale_, "images")
+            zy, self.text_scale_ = _as_a_whole(zy, self.text_scale_, "texts")
         return zx, zy
 
     def _learn_classes(self, labels: ArrayLike | None, n: int) -> Tensor:
@@ -234,8 +268,8 @@ class DeepMethod(TwoViewEstimator):
                 f"and texts ({self.n_text_features_in_},), got {_item_shape(images)} and "
                 f"({y.shape[1]},)"
             )
-        zx = (x - self.image_mean_) / self.image_scale_
-        zy = (y - self.text_mean_) / self.text_scale_
+        zx = self._standardised(x, "images", "validation images")
+        zy = self._standardised(y, "texts", "validation texts")
         known = (
             np.full(len(x), -1, dtype=np.int64)
             if labels is None and not self.needs_labels
@@ -279,6 +313,27 @@ def own_classes(labels: Tensor) -> Tensor:
     return torch.where(labels < 0, own, labels)
 
 
+def check_near(values: NDArray[np.float64], name: str) -> None:
+    """Raise a ValueError where a row has become too large for the network's float32."""
+    far = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max).all(axis=1))
+    if far.size:
+        raise ValueError(
+            f"{name}: row {far[0]} is so far from the training rows that its place overflows "
+            f"({far.size} such row(s)); check its units"
+        )
+
+
+def _as_held_out(validation: Any) -> tuple[Any, ...]:
+    """Return held-out pairs, with labels or without, as they were given."""
+    if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+        several = isinstance(validation, tuple | list)
+        got = f"{len(validation)} things" if several else type(validation).__name__
+        raise ValueError(
+            f"validation: expected (images, texts, labels) of held-out pairs, got {got}"
+        )
+    return tuple(validation)
+
+
 def _item_shape(images: ArrayLike) -> tuple[int, ...]:
     """Return (height, width) of pictures, (p,) of vectors; other shapes are flattened."""
     shape = tuple(images.shape) if hasattr(images, "shape") else np.shape(images)
@@ -286,12 +341,23 @@ def _item_shape(images: ArrayLike) -> tuple[int, ...]:
 
 
 def _as_a_whole(
-    z: NDArray[np.float64], scale: NDArray[np.float64]
+    z: NDArray[np.float64], scale: NDArray[np.float64], name: Name
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return columns with their own spread again, divided by that of the view as a whole.
 
     Rare words keep a small weight; a column at its own deviation 1 would give each a large one.
     """
     moving = z.any(axis=0)
-    whole = np.full_like(scale, np.sqrt((scale[moving] ** 2).mean()))
+    spread = float(np.sqrt((scale[moving] ** 2).mean()))
+    _check_visible(spread, name)
+    whole = np.full_like(scale, spread)
     return z * (scale / whole), whole
+
+
+def _check_visible(spread: float, name: Name) -> None:
+    """Raise a ValueError where the spread of a whole view is so small that its square vanishes."""
+    if spread**2 < np.finfo(np.float64).tiny:
+        raise ValueError(
+            f"{name}: values so close together (a spread of {spread:.3g}) that their squares "
+            "vanish; check their units, and multiply them by a constant first"
+        )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vlalign_lib._validate import check_paired
 from vlalign_lib.linear._base import Name
+from vlalign_lib.methods._base import check_near
 from vlalign_lib.methods._decoding import DecodingMethod, Views
 from vlalign_lib.methods._network import TwoViewNetwork
 from vlalign_lib.models.encoders import VectorEncoder
@@ -114,13 +115,14 @@ class BimodalAE(DecodingMethod):
         network: Any = self.network_.eval()
         device = next(network.parameters()).device
         zx, zy = (
-            self._shaped((rows - self._learned(view, "mean")) / self._learned(view, "scale"), view)
+            self._shaped(self._standardised(rows, view), view)
             for rows, view in ((x, _IMAGES), (y, _TEXTS))
         )
         with torch.no_grad():
             codes: NDArray[np.float64] = (
                 network.code(zx.to(device), zy.to(device)).double().cpu().numpy()
             )
+        check_near(codes, "images and texts")
         return codes
 
     def reconstruct(self, images: ArrayLike, texts: ArrayLike) -> Views:

@@ -64,6 +64,7 @@ class DeepSM(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
+    reads_n_components: ClassVar[bool] = False
 
     temperature: float = 1.0
     posterior: str = "probabilities"

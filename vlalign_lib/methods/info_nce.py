@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -36,7 +36,7 @@ class InfoNCE(DeepMethod):
         n_components: dimensions k of the shared space.
 
     Raises:
-        ValueError: in ``fit``; see there.
+        ValueError: in ``fit``; see there. A batch of one pair, which has no strangers.
 
     Source:
         van den Oord, Li, Vinyals, "Representation Learning with Contrastive Predictive Coding",
@@ -53,6 +53,8 @@ class InfoNCE(DeepMethod):
         >>> method.embed_texts(train.texts[:3]).shape
         (3, 64)
     """
+
+    needs_strangers: ClassVar[bool] = True
 
     temperature: float = 0.07
 

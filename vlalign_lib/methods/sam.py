@@ -47,7 +47,8 @@ class SAM(DeepMethod):
         n_components: dimensions k of the shared space.
 
     Raises:
-        ValueError: in ``fit``; labels are needed, of at least two classes.
+        ValueError: in ``fit``; labels are needed, of at least two classes, and batches of more
+            than one pair.
 
     Source:
         Semedo, Magalhães, "Cross-modal subspace learning with scheduled adaptive margin
@@ -65,6 +66,7 @@ class SAM(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
+    needs_strangers: ClassVar[bool] = True
 
     margin: float = 0.2
     control: str = "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -40,7 +40,7 @@ class Triplet(DeepMethod):
         n_components: dimensions k of the shared space.
 
     Raises:
-        ValueError: in ``fit``; see there.
+        ValueError: in ``fit``; see there. A batch of one pair, which has no strangers.
 
     Source:
         Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, equation 3 and section 3.2 for
@@ -58,6 +58,8 @@ class Triplet(DeepMethod):
         >>> method.embed_images(train.images[:3]).shape
         (3, 64)
     """
+
+    needs_strangers: ClassVar[bool] = True
 
     margin: float = 0.2
     mining: Literal["semi-hard", "all", "hardest", "random"] = "semi-hard"

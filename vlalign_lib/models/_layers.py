@@ -31,6 +31,13 @@ def check_share(value: float, name: str) -> None:
         raise ValueError(f"{name}: expected a number from 0 to below 1, got {value!r}")
 
 
+def check_widths(hidden: Sequence[int]) -> None:
+    """Raise a ValueError unless ``hidden`` is a sequence of whole numbers of at least 1."""
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+        raise ValueError(f"hidden: expected a sequence of widths such as (64,), got {hidden!r}")
+    check_dims(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+
+
 def mlp(
     dim_in: int,
     hidden: Sequence[int],
@@ -40,9 +47,7 @@ def mlp(
     dropout: float = 0.0,
 ) -> nn.Sequential:
     """Return linear layers ``dim_in → hidden… → dim_out`` with an activation between any two."""
-    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
-        raise ValueError(f"hidden: expected a sequence of widths such as (64,), got {hidden!r}")
-    check_dims(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    check_widths(hidden)
     if not is_one_of(activation, tuple(ACTIVATIONS)):
         raise ValueError(
             f"activation: expected one of {', '.join(ACTIVATIONS)}; got {activation!r}"

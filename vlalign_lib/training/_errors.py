@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
-_CPU_ALLOCATION = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+_ON_CPU = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+_ON_GPU = ("CUDA error: out of memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @contextmanager
-def memory_advice(batch_size: int, what: str) -> Iterator[None]:
-    """Turn running out of memory inside a ``with`` block into advice on the batch size.
+def memory_advice(
+    what: str, items: int | None = None, on_gpu: Sequence[str] = ()
+) -> Iterator[None]:
+    """Turn running out of memory inside a ``with`` block into advice on what to set.
+
+    Args:
+        what: what was to be held, "a step" say.
+        items: of the batch, where a smaller one would help; None where its size has no say.
+        on_gpu: what else would help, where it is a GPU's memory that is full.
 
     Raises:
-        MemoryError: the memory did not suffice for ``batch_size`` items.
+        MemoryError: the memory did not suffice.
     """
     try:
         yield
-    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        on_gpu = isinstance(error, torch.cuda.OutOfMemoryError)
-        if type(error) is RuntimeError and not any(w in str(error) for w in _CPU_ALLOCATION):
+    except (MemoryError, RuntimeError) as error:  # torch's OutOfMemoryError is a RuntimeError
+        text = str(error)
+        gpu = isinstance(error, torch.cuda.OutOfMemoryError) or any(w in text for w in _ON_GPU)
+        if not (gpu or isinstance(error, MemoryError) or any(w in text for w in _ON_CPU)):
             raise
-        if not (on_gpu or isinstance(error, MemoryError) or type(error) is RuntimeError):
-            raise
-        smaller = max(1, batch_size // 2)
-        then = f"set batch_size={smaller}" if batch_size > 1 else "use a smaller model"
-        if on_gpu:
-            then += ', or precision="bf16", or spread the batch over more GPUs with torchrun'
+        half = (items or 1) // 2
+        ways = [f"set batch_size={half}" if half else "use a smaller model"]
+        ways += on_gpu if gpu else ()
+        of_items = "" if items is None else f" of {items} items"
+        first_line = text.strip().partition("\n")[0] or type(error).__name__
         raise MemoryError(
-            f"the {'GPU' if on_gpu else 'main'} memory does not suffice for {what} of "
-            f"{batch_size} items: {then} ({str(error).splitlines()[0]})"
+            f"the {'GPU' if gpu else 'main'} memory does not suffice for {what}{of_items}: "
+            f"{', or '.join(ways)} ({first_line})"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,19 @@ from torch import Tensor, nn
 from vlalign_lib._progress import progress_bar
 from vlalign_lib.training._data import Columns
 from vlalign_lib.training._engine import Engine, apart
+from vlalign_lib.training._errors import memory_advice
 from vlalign_lib.training._identity import check_identity, identity_hash
 from vlalign_lib.training._log import RunLog
 from vlalign_lib.training._randomness import Randomness
 from vlalign_lib.training._spent import Purse, Spent
-from vlalign_lib.training.checkpoint import CheckpointFolder
+from vlalign_lib.training.checkpoint import CheckpointFolder, no_checkpoint
 from vlalign_lib.training.config import FitConfig
 from vlalign_lib.training.context import FitContext
 from vlalign_lib.training.distributed import gather_objects, object_from_first
 from vlalign_lib.training.history import History
 from vlalign_lib.training.samplers import Sampler
 
+T = TypeVar("T", "Standing", Spent)
 MonitorFn = Callable[[nn.Module], float]
 
 
@@ -66,7 +68,12 @@ class Run:
             raise state
         if state is not None:
             check_identity(state["identity"], identity, folder.path)
-            self._restore(state)
+            try:
+                with memory_advice("the checkpoint"):
+                    self._restore(state)
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as e:
+                # Only a file made by hand: what the reader and the identity do not look into.
+                raise no_checkpoint(folder.last, "what it holds does not fit this run") from e
         if first:
             self._log = RunLog(
                 folder.log,
@@ -90,10 +97,11 @@ class Run:
                     at.seen += len(rows)
                     bar.set_postfix_str(f"loss={at.summed / at.seen:.4f}", refresh=False)
                     bar.update(1)
+                    if self.sampler.given == len(self.sampler):
+                        continue  # the epoch's last one, which _end_epoch logs and saves
                     if self._due(config.log_every):
                         self._write(loss=at.summed / at.seen)
-                    last = self.sampler.given == len(self.sampler)
-                    if not last and self._due(config.checkpoint_every):
+                    if self._due(config.checkpoint_every):
                         self._save()
                 at.train_loss.append(at.summed / at.seen)
                 losses = {"loss": at.train_loss[-1]}
@@ -159,7 +167,9 @@ class Run:
     def _end_epoch(self, losses: dict[str, float]) -> None:
         at, patience = self.at, self.config.patience
         names = {"loss": "train_loss", "validation": "validation_loss"}
-        self._write(epoch=at.epoch, **{names[name]: value for name, value in losses.items()})
+        of_step = {"loss": losses["loss"]} if self._due(self.config.log_every) else {}
+        of_epoch = {names[name]: value for name, value in losses.items()}
+        self._write(**of_step, epoch=at.epoch, **of_epoch)
         at.stopped_early = patience is not None and at.epoch - at.best_epoch >= patience
         at.ended = at.stopped_early or at.epoch == self.config.epochs
         at.epoch, at.summed, at.seen = at.epoch + 1, 0.0, 0
@@ -210,20 +220,28 @@ class Run:
         engine.scaler.load_state_dict(state["scaler"])
         self.sampler.load_state_dict(state["sampler"])
         self.streams.load_state_dict(state["randomness"][engine.world.rank])
-        self.at = Standing(**state["standing"])
+        self.at = _whole(Standing, state["standing"])
         self.best, self._best_file = state["best_weights"], state["best"]
-        self._purse.before = self._saved = Spent(**state["spent"])
+        self._purse.before = self._saved = _whole(Spent, state["spent"])
+
+
+def _whole(kind: type[T], values: dict[str, Any]) -> T:
+    """Return a record from all of its entries: none missing, none that it does not have."""
+    if values.keys() != kind.__dataclass_fields__.keys():
+        raise KeyError(kind.__name__)
+    return kind(**values)
 
 
 def _found(folder: CheckpointFolder, resume: bool) -> dict[str, Any] | ValueError | None:
     """Return the checkpoint in a folder, or the error, which is for all processes to raise."""
-    if not resume:
-        folder.clear()
-        return None
     try:
-        return folder.load()
+        folder.make()
+        if resume:
+            return folder.load()
+        folder.clear()
     except ValueError as error:
         return error
+    return None
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ class ClassBalancedSampler(Sampler):
         self.classes, self.items = int(classes), int(items)
         filled = sum(len(rows) for rows in self._rows) // (self.classes * self.items)
         self.batches = max(1, filled) if batches is None else int(batches)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the seed, the make-up of a batch, and a digest of which items are of a class."""
+        rows = repr([rows.tolist() for rows in self._rows]).encode()
+        made_of = {"classes": self.classes, "items": self.items, "batches": self.batches}
+        return super().settings() | made_of | {"labels": hashlib.sha256(rows).hexdigest()[:16]}
 
     def epoch(self, generator: torch.Generator) -> list[Tensor]:
         """Return the batches of one epoch."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
-from vlalign_lib.training._checks import check_whole
+from vlalign_lib._validate import check_mapping
+from vlalign_lib.training._checks import check_whole, is_real
+
+_RANK = re.compile(r"^\[rank\d+\]: ?")  # which torch writes before each line of a traceback
+# torchrun's own exception, and those of processes whose partner has gone.
+_FOLLOWS = ("ChildFailedError", "Connection closed by peer", "Connection reset by peer")
 
 
 def launch(
@@ -32,7 +39,10 @@ def launch(
         timeout: seconds after which all of them are stopped; None waits for ever.
 
     Raises:
-        RuntimeError: one of the processes failed; the text ends with the last lines they printed.
+        ValueError: no module, no whole number of processes, variables that are no texts, or a
+            timeout that is no number above 0; nothing was started.
+        RuntimeError: one of the processes failed; the text begins with the exception that it
+            raised, where it printed one, and ends with the last lines they printed.
         TimeoutError: the time is up.
 
     Chapter:
@@ -43,6 +53,7 @@ def launch(
         Linux-6.1-x86_64-with-glibc2.36
         Linux-6.1-x86_64-with-glibc2.36
     """
+    _check(module, environment, timeout)
     check_whole("processes", processes)
     threads = max(1, (os.cpu_count() or 1) // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -57,11 +68,13 @@ def launch(
         errors="replace",
     )
     last: deque[str] = deque(maxlen=100)  # the launcher's own words take half of them
+    exceptions = _Exceptions()
     clock = _Clock(started, timeout)
     try:
         assert started.stdout is not None
         for line in started.stdout:
             last.append(line)
+            exceptions.hear(line)
             print(line, end="", flush=True)
         code = started.wait()
     finally:
@@ -71,9 +84,50 @@ def launch(
         raise TimeoutError(f"{module}: stopped after {timeout:g} s, before it had finished")
     if code != 0:
         raise RuntimeError(
-            f"{module}: one of {processes} processes failed (exit code {code}); they ended with\n"
-            + "".join(last)
+            f"{module}: one of {processes} processes failed (exit code {code})"
+            f"{exceptions.cause}; they ended with\n" + "".join(last)
         )
+
+
+def _check(module: Any, environment: Any, timeout: Any) -> None:
+    if not isinstance(module, str) or not module.strip():
+        raise ValueError(
+            f"module: expected the name of a module or the path of a .py file, got {module!r}"
+        )
+    if environment is not None:
+        check_mapping(environment, "environment", "a dictionary of texts")
+        for name, value in environment.items():
+            if not (isinstance(name, str) and isinstance(value, str)):
+                raise ValueError(
+                    f"environment: expected texts, got {name!r}: {value!r}; write {str(value)!r}"
+                )
+    if timeout is not None and not (is_real(timeout) and timeout > 0):
+        raise ValueError(
+            f"timeout: expected seconds above 0, or None to wait for ever, got {timeout!r}"
+        )
+
+
+class _Exceptions:
+    """Finds, in what processes print, the exceptions that end their tracebacks."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+        self._inside = False
+
+    def hear(self, line: str) -> None:
+        """Read the next line."""
+        text = _RANK.sub("", line.rstrip())
+        if text.startswith("Traceback (most recent call last)"):
+            self._inside = True
+        elif self._inside and text and not text[0].isspace():
+            self._inside = False
+            self._found.append(text)
+
+    @property
+    def cause(self) -> str:
+        """The last one, unless it only tells that something else has failed."""
+        causes = [text for text in self._found if not any(word in text for word in _FOLLOWS)]
+        return "".join(f": {text}" for text in (causes or self._found)[-1:])
 
 
 class _Clock:

@@ -12,6 +12,7 @@ from torch import nn
 from vlalign_lib.training._data import Columns, as_columns, count, place
 from vlalign_lib.training._device import as_device, deterministic
 from vlalign_lib.training._engine import Engine, LossFn, ScheduleFn
+from vlalign_lib.training._errors import memory_advice
 from vlalign_lib.training._identity import identity_of
 from vlalign_lib.training._precision import mixed_dtype
 from vlalign_lib.training._randomness import randomness
@@ -51,7 +52,11 @@ def fit(
 
     With ``config.folder`` the run can be killed at any moment and started again by the same call:
     it goes on from its last checkpoint and ends in the same bits as if nothing had happened. A
-    run that has ended is only read back.
+    run that has ended is only read back. The checkpoint of another call is refused: other
+    settings, data, layers, optimiser or sampler settings, shares of a schedule, or code of the
+    loss and the monitor. Functions with the same code around which other variables stand (two
+    closures of one ``def``) cannot be told apart; give each a folder of its own. Initial weights
+    are not compared.
 
     Under ``torchrun`` each process computes an equal share of every batch and the gradients are
     averaged, whichever parts of the model the loss calls and whether it gathers the rows of all
@@ -79,7 +84,8 @@ def fit(
             :class:`PairedSampler` of the configuration's ``batch_size``, ``drop_last`` and
             ``seed``.
         schedule: ``schedule(step, total)`` returns the share of the learning rate for the next
-            update, in place of the configuration's one.
+            update, in place of the configuration's one. It is a function of these two alone: it
+            may be asked about any step, in any order.
         monitor: ``monitor(model)`` returns the number by which epochs are compared, the smaller
             the better, in place of the validation loss: minus a mean average precision, say. It is
             called in evaluation mode, without gradients.
@@ -92,8 +98,8 @@ def fit(
             fewer, or for None, which takes all of them), a patience without validation data,
             validation data of other arrays than the data, a model without trainable weights, a
             loss that is no scalar or does not depend on the weights, a batch that the processes
-            cannot share evenly, a folder with the checkpoint of another run, or an argument of
-            another kind than named above.
+            cannot share evenly, a folder with the checkpoint of another run, with a damaged one
+            or with one of an earlier version, or an argument of another kind than named above.
         FloatingPointError: the loss is NaN or infinite; the text names the step and what to try.
         MemoryError: out of memory; the text names the batch size and what to set.
 
@@ -143,7 +149,8 @@ def fit(
         processes.check_even(size)
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("model: has no trainable weights, so there is nothing to fit")
-    model.to(device)
+    with memory_advice("the model", on_gpu=['device="cpu"', "free what else lies on the GPU"]):
+        model.to(device)
     copy_from_first([*model.parameters(), *model.buffers()])
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     total = config.epochs * len(sampler)
@@ -165,9 +172,7 @@ def fit(
         run = Run(config, engine, sampler, streams)
         try:
             if config.folder is not None:
-                identity = identity_of(
-                    config, engine, sampler, optimiser, schedule, train, held_out
-                )
+                identity = identity_of(config, engine, sampler, schedule, monitor, train, held_out)
                 run.open(CheckpointFolder(config.folder), identity)
             run.train(place(train, device), held_out and place(held_out, device), monitor)
         finally:

@@ -18,7 +18,8 @@ class Sampler(ABC):
 
     Iterating gives one epoch; iterating again gives the next one. :meth:`state_dict` in the
     middle of an epoch and :meth:`load_state_dict` on a fresh sampler of the same arguments
-    continue it with the very next batch. A sampler of your own overrides :meth:`epoch`.
+    continue it with the very next batch. A sampler of your own overrides :meth:`epoch`, and
+    :meth:`settings` where it has any besides the seed.
 
     Args:
         seed: of the order, a whole number of at least 0.
@@ -70,6 +71,10 @@ class Sampler(ABC):
             yield rows
         self._before, self._given = self._generator.get_state(), 0
 
+    def settings(self) -> dict[str, Any]:
+        """Return what the order depends on, so that no checkpoint of another order is gone on."""
+        return {"seed": self.seed}
+
     @property
     def given(self) -> int:
         """Batches of this epoch that were handed out; 0 between two epochs."""
@@ -120,6 +125,11 @@ class PairedSampler(Sampler):
                 "None for all of them at once"
             )
         self.n, self.batch_size, self.drop_last = int(n), int(size), bool(drop_last)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the seed and how the pairs are cut into batches."""
+        cut = {"n": self.n, "batch_size": self.batch_size, "drop_last": self.drop_last}
+        return super().settings() | cut
 
     def epoch(self, generator: torch.Generator) -> list[Tensor]:
         """Return the batches of one epoch."""
