@@ -73,8 +73,19 @@ class TwoViewEstimator(BaseEstimator, ABC):
         """
         x, y = self._pairs(images, texts)
         self._fit(x, y, labels)
-        self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
+        self._finish_fit(x, y)
         return self
+
+    def _finish_fit(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
+        """Remember the widths, and lay what was learned out as it will lie when it is loaded.
+
+        A product's last bits depend on how its factors lie in memory. With their rows in order
+        from the start, a saved and loaded estimator says the same to the last bit.
+        """
+        self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
+        for name, value in vars(self).items():
+            if name.endswith("_") and isinstance(value, np.ndarray) and value.ndim > 1:
+                setattr(self, name, np.ascontiguousarray(value))
 
     def embed_images(self, images: ArrayLike) -> NDArray[np.float64]:
         """Return the images' places in the shared space, (n, k); no text is needed.

@@ -191,7 +191,7 @@ class JRL(LinearProjection):
         """
         x, y = self._pairs(images, texts)
         self._fit(x, y, labels, graph_images, graph_texts)
-        self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
+        self._finish_fit(x, y)
         return self
 
     def _fit(
