@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vlalign_lib.metrics import nearest, recall_at_k
-from vlalign_lib.metrics.search import _best, _nearest_on
+from vlalign_lib.metrics import _device, nearest, recall_at_k
+from vlalign_lib.metrics.search import _best
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 DEVICES = [
@@ -224,13 +224,13 @@ class TestDeviceCode:
     @pytest.mark.parametrize("k", [1, 20, 80])
     def test_named(self, k, similarity, dtype):
         for queries, gallery in (views(dtype=dtype), whole()):
-            found = _nearest_on(self.CPU, torch.tensor(queries), gallery, k, similarity)
+            found = _device.nearest(torch.tensor(queries), gallery, k, similarity, self.CPU)
             assert found.dtype == np.int64
             assert found.tolist() == slowly(queries, gallery, k, similarity)
 
     def test_several_blocks(self):
         queries, gallery = views(n=2500, m=30)
-        found = _nearest_on(self.CPU, queries, torch.tensor(gallery), 3, "dot")
+        found = _device.nearest(queries, torch.tensor(gallery), 3, "dot", self.CPU)
         np.testing.assert_array_equal(found, nearest(queries, gallery, 3, similarity="dot"))
 
     def test_it_is_where_tensors_on_a_device_go(self, monkeypatch):
@@ -244,13 +244,15 @@ class TestDeviceCode:
 
     def test_a_function_and_negative_zeros(self):
         scores = torch.tensor([[-0.0, 0.0, 1.0, -0.0, 0.0]])
-        found = _nearest_on(self.CPU, torch.ones(1, 1), torch.ones(5, 1), 4, lambda q, g: scores)
+        found = _device.nearest(
+            torch.ones(1, 1), torch.ones(5, 1), 4, lambda q, g: scores, self.CPU
+        )
         assert found.tolist() == [[2, 0, 1, 3]]
 
     def test_bad_scores(self):
         with pytest.raises(ValueError, match="NaN or infinity"):
-            _nearest_on(
-                self.CPU, torch.ones(1, 1), torch.ones(2, 1), 1, lambda q, g: q @ g.T * torch.nan
+            _device.nearest(
+                torch.ones(1, 1), torch.ones(2, 1), 1, lambda q, g: q @ g.T * torch.nan, self.CPU
             )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from vlalign_lib._cost import CostMeter
 from vlalign_lib._progress import progress_bar
 from vlalign_lib._validate import check_mapping
-from vlalign_lib.experiments._environment import commit, device, one_thread, versions
+from vlalign_lib.experiments._environment import commit, versions
 from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, check_seeds, choose
 from vlalign_lib.experiments._record import Record, canonical_json
-from vlalign_lib.experiments._run import Part, as_record
+from vlalign_lib.experiments._run import as_record, measured
 from vlalign_lib.experiments.retrieval import (
     DATASETS,
     METHODS,
@@ -93,10 +93,7 @@ def score_method(
     with progress_bar(len(parts), name, shown=progress, unit="part") as bar:
         for part in parts:
             bar.set_postfix_str(part if part == OFFICIAL else f"seed {part}")
-            with one_thread():
-                meter = CostMeter()
-                found = measure_method(to_measure, part, method)
-                results[part] = Part(found, meter.read(), device())
+            results[part] = measured(partial(measure_method, to_measure, part, method))
             bar.update(1)
     return as_record(experiment, "cpu", case, case.key, seeds, {}, results, commit(), versions())
 

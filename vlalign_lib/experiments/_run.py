@@ -383,12 +383,22 @@ def _measure(experiment: Experiment, case: Case, part: str) -> str:
     """Return one part, its cost and its processor as the text that is kept of it."""
     experiment.prepare()
     use_own_gpu(case.config.get("device") or case.config.get("fixed", {}).get("device", "cpu"))
+    done = measured(lambda: experiment.measure(case, part))
+    kept = {
+        "measurement": asdict(done.measurement),
+        "cost": asdict(done.cost),
+        "device": done.device,
+    }
+    return canonical_json(kept, sort=False)
+
+
+def measured(measure: Callable[[], Measurement]) -> Part:
+    """Return what ``measure`` finds, alone and on one thread, with its cost and its processor."""
     with alone(), one_thread():
         meter = CostMeter()
-        measurement = experiment.measure(case, part)
+        measurement = measure()
         cost = meter.read()
-    kept = {"measurement": asdict(measurement), "cost": asdict(cost), "device": device()}
-    return canonical_json(kept, sort=False)
+    return Part(measurement, cost, device())
 
 
 def _reason(error: Exception) -> str:

@@ -88,6 +88,9 @@ class CFA(LinearProjection):
         zx, zy = self._learn_scale(x, y)
         most = min(n - 1, zx.shape[1], zy.shape[1])
         u, s, v = leading_svd(zx.T @ zy, min(self.n_components or most, most))
+        # What the product's own rounding leaves of a covariance of nothing is nothing.
+        rounding = np.finfo(np.float64).eps * np.linalg.norm(zx) * np.linalg.norm(zy)
+        s = np.where(s > rounding, s, 0.0)
         eps = max(float(np.finfo(x.dtype).eps), float(np.finfo(y.dtype).eps))
         found = int((s > s[0] * max(*zx.shape, zy.shape[1]) * eps).sum())
         found = max(found, 1)
@@ -99,5 +102,6 @@ class CFA(LinearProjection):
         )
         self._learn_weights((zx, zy), (u[:, :k], v[:, :k]))
         self.singular_values_ = s[:k] / (n - 1)
-        self.correlations_ = correlation(zx @ self.image_weights_, zy @ self.text_weights_)
+        correlations = correlation(zx @ self.image_weights_, zy @ self.text_weights_)
+        self.correlations_ = np.where(self.singular_values_ > 0, correlations, 0.0)
         self.n_components_ = k

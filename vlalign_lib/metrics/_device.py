@@ -129,6 +129,19 @@ def rank_counts(
     return greater, tied
 
 
+def nearest(
+    queries: Any, gallery: Any, k: int, similarity: Similarity, device: torch.device
+) -> NDArray[np.int64]:
+    """Return the rows of the k best of the gallery for every query; only these travel."""
+    with _full_precision(device):
+        blocks = [
+            torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :k].cpu()
+            for _, scores, _ in _score_blocks(queries, gallery, similarity, device)
+        ]
+    found: NDArray[np.int64] = torch.cat(blocks).numpy()
+    return found
+
+
 def average_precisions(
     queries: Any,
     gallery: Any,

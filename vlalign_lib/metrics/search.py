@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,9 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from vlalign_lib._validate import is_tensor
 from vlalign_lib.metrics._arrays import as_cutoff, count_items, cuda_device
 from vlalign_lib.metrics._similarity import Similarity, as_pair, check_similarity, score_blocks
-
-if TYPE_CHECKING:
-    import torch
 
 
 def nearest(
@@ -65,7 +62,9 @@ def nearest(
         for which, scores, _ in score_blocks(*as_pair(queries, gallery, similarity), similarity):
             found[which] = _best(scores, k)
     else:
-        found = _nearest_on(device, queries, gallery, k, similarity)
+        from vlalign_lib.metrics import _device
+
+        found = _device.nearest(queries, gallery, k, similarity, device)
     if not is_tensor(queries):
         return found
     import torch
@@ -85,20 +84,3 @@ def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
         among = np.flatnonzero(row >= least)
         rows.append(among[np.argsort(-row[among], kind="stable")[:k]])
     return np.stack(rows)
-
-
-def _nearest_on(
-    device: torch.device, queries: Any, gallery: Any, k: int, similarity: Similarity
-) -> NDArray[np.int64]:
-    """Return the same on a CUDA device: only the finished rows travel."""
-    import torch
-
-    from vlalign_lib.metrics import _device
-
-    with _device._full_precision(device):
-        blocks = [
-            torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :k].cpu()
-            for _, scores, _ in _device._score_blocks(queries, gallery, similarity, device)
-        ]
-    found: NDArray[np.int64] = torch.cat(blocks).numpy()
-    return found
