@@ -135,6 +135,30 @@ def test_a_signal_while_processes_are_started_is_kept_for_afterwards(number, err
     assert steps == ["started"]
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_that_another_thread_receives_ends_the_wait(number, error):
+    def stop(*_):
+        raise error
+
+    def received():
+        signal.pthread_kill(threading.get_ident(), number)
+
+    before = signal.signal(number, stop)
+    try:
+        answers = side_by_side(time.sleep, [0.0, *[100.0] * 4], 2)
+        next(answers)
+        start = time.monotonic()
+        # by then the main thread waits for the second answer
+        threading.Timer(1.0, received).start()
+        with pytest.raises(error):
+            next(answers)
+        assert time.monotonic() - start < 60
+    finally:
+        signal.signal(number, before)
+
+
 def test_tasks_come_with_their_answers():
     assert sorted(side_by_side(abs, [-1, -2, 3], 2)) == [(-2, 2), (-1, 1), (3, 3)]
 

@@ -7,10 +7,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
+from multiprocessing import connection
 from types import FrameType
 from typing import TypeVar
 
@@ -19,6 +19,10 @@ Answer = TypeVar("Answer")
 
 TERMINATED = 128 + signal.SIGTERM
 """The exit code of a run that was stopped by SIGTERM, as a shell reports it."""
+
+NAP = 0.5
+"""Seconds for which the parent waits at most before it looks whether a signal has come. The system
+may hand a signal to any thread, of numpy's say, and that does not wake the one that waits."""
 
 
 def side_by_side(
@@ -41,8 +45,9 @@ def side_by_side(
     try:
         with _undisturbed():
             waiting = {pool.submit(function, task): task for task in tasks}
-        for done in as_completed(waiting):
-            yield waiting[done], done.result()
+        while waiting:
+            for done in wait(waiting, timeout=NAP, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(done), done.result()
     except BaseException as error:
         mouth.close()
         if isinstance(error, BrokenProcessPool):
@@ -111,14 +116,14 @@ def _undisturbed() -> Iterator[None]:
             signal.raise_signal(kept)
 
 
-def _attend(ear: Connection) -> None:
+def _attend(ear: connection.Connection) -> None:
     """Leave Ctrl-C to the parent, and end as soon as it closes the pipe or is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(ear,), daemon=True).start()
 
 
-def _end_with_parent(ear: Connection) -> None:
+def _end_with_parent(ear: connection.Connection) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([ear, parent.sentinel])
+    connection.wait([ear, parent.sentinel])
     os._exit(1)
