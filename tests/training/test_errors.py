@@ -13,11 +13,12 @@ from vlalign_lib.training._errors import memory_advice
 X = np.random.default_rng(0).normal(size=(16, 2))
 
 
-def run(loss, validation=None, **changes):
+def run(loss, validation=None, monitor=None, **changes):
     with seeded(0):
         model = nn.Linear(2, 1)
     settings = {"epochs": 2, "batch_size": 8, "device": "cpu", "progress": False, **changes}
-    return model, fit(model, loss, (X,), FitConfig(**settings), validation=validation)
+    config = FitConfig(**settings)
+    return model, fit(model, loss, (X,), config, validation=validation, monitor=monitor)
 
 
 def too_much(model, x, when=True):
@@ -64,6 +65,18 @@ def test_in_validation_only_a_smaller_batch_helps():
         run(loss, validation=(X[:6],))
     assert str(caught.value) == (
         "the GPU memory does not suffice for validation of 6 items: set batch_size=3 "
+        "(CUDA out of memory.)"
+    )
+
+
+def test_a_monitor_that_needs_too_much_memory_is_to_look_at_less():
+    def monitor(model):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(MemoryError) as caught:
+        run(lambda model, x: model(x).square().mean(), monitor=monitor)
+    assert str(caught.value) == (
+        "the GPU memory does not suffice for the monitor: let it look at fewer items at a time "
         "(CUDA out of memory.)"
     )
 

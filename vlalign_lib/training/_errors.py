@@ -13,7 +13,11 @@ _ON_GPU = ("CUDA error: out of memory", "CUDA out of memory", "CUBLAS_STATUS_ALL
 
 @contextmanager
 def memory_advice(
-    what: str, items: int | None = None, on_gpu: Sequence[str] = ()
+    what: str,
+    items: int | None = None,
+    on_gpu: Sequence[str] = (),
+    *,
+    otherwise: str = "use a smaller model",
 ) -> Iterator[None]:
     """Turn running out of memory inside a ``with`` block into advice on what to set.
 
@@ -21,6 +25,7 @@ def memory_advice(
         what: what was to be held, "a step" say.
         items: of the batch, where a smaller one would help; None where its size has no say.
         on_gpu: what else would help, where it is a GPU's memory that is full.
+        otherwise: what helps where no smaller batch does.
 
     Raises:
         MemoryError: the memory did not suffice.
@@ -33,7 +38,7 @@ def memory_advice(
         if not (gpu or isinstance(error, MemoryError) or any(w in text for w in _ON_CPU)):
             raise
         half = (items or 1) // 2
-        ways = [f"set batch_size={half}" if half else "use a smaller model"]
+        ways = [f"set batch_size={half}" if half else otherwise]
         ways += on_gpu if gpu else ()
         of_items = "" if items is None else f" of {items} items"
         first_line = text.strip().partition("\n")[0] or type(error).__name__

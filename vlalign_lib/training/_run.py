@@ -147,7 +147,9 @@ class Run:
         at, model = self.at, self.engine.model
         model.eval()
         if monitor is not None:
-            with torch.no_grad(), apart(self.engine.world):
+            fewer = "let it look at fewer items at a time"
+            advice = memory_advice("the monitor", otherwise=fewer)
+            with torch.no_grad(), apart(self.engine.world), advice:
                 value = float(monitor(model))
         else:
             assert held_out is not None
