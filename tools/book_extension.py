@@ -61,9 +61,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def disconnect(app: Sphinx, extension: str) -> None:
-    """Take an extension that Jupyter Book always loads out of the build."""
+    """Take an extension that Jupyter Book always loads out of the build, and its style sheet."""
     for listeners in app.events.listeners.values():
         listeners[:] = [each for each in listeners if each.handler.__module__ != extension]
+    sheet = extension.replace("_", "-") + ".css"
+    app.registry.css_files[:] = [each for each in app.registry.css_files if each[0] != sheet]
 
 
 def prepare_mathjax(app: Sphinx, config: Any) -> None:

@@ -2,8 +2,10 @@
 
 import importlib
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from built import pages_of
@@ -66,6 +68,29 @@ def test_nothing_is_loaded_from_elsewhere(site):
         for name, page in pages(site).items()
     }
     assert not {name: sources for name, sources in found.items() if sources}
+
+
+def absent(site, name, source):
+    """Whether a page asks for a file of the book, or a place on a page, that is not there."""
+    address = urlsplit(source)
+    if address.scheme or address.netloc:
+        return False
+    path = (site / name).parent / unquote(address.path) if address.path else site / name
+    if not path.is_file():
+        return True
+    anchor = unquote(address.fragment)
+    return bool(anchor) and path.suffix == ".html" and anchor not in ids_of(path.resolve())
+
+
+@cache
+def ids_of(path):
+    return {*Page(path.read_text(encoding="utf-8")).ids, "top"}
+
+
+def test_what_a_page_loads_or_links_to_is_there(site):
+    for name, page in pages(site).items():
+        missing = {source for source in [*page.loads, *page.links] if absent(site, name, source)}
+        assert not missing, f"{name}: {sorted(missing)[:5]}"
 
 
 def test_ids_are_unique(site):
