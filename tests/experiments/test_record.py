@@ -61,6 +61,7 @@ def test_estimates_print_as_numbers_with_half_widths():
     estimate = Estimate(0.25, 0.2, 0.3, 5, "t")
     assert f"{estimate:.2f}" == "0.25 ± 0.05"
     assert str(estimate) == "0.250 ± 0.050"
+    assert f"{estimate:+.2f}" == "+0.25 ± 0.05"
 
 
 @pytest.mark.parametrize("values", [[], [[1.0, 2.0]], [1.0, math.nan], [math.inf]])

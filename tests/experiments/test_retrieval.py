@@ -74,6 +74,18 @@ def test_every_method_is_measured_by_every_protocol(method, small):
     assert set(found.details["chosen"]) == set(METHODS[method].grid)
 
 
+@pytest.mark.parametrize("dataset", ["glyphs", "names", "names_compositional", "names_typeface"])
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_on_characters_choose_from_a_grid_of_their_own(method, dataset):
+    config = RETRIEVAL.cases(RetrievalSettings(datasets=(dataset,), methods=(method,)))[0].config
+    row = METHODS[method]
+    if row.trained:
+        assert {k: tuple(v) for k, v in config["grid"].items()} == dict(row.picture_grid)
+    else:
+        assert set(config["grid"]) == set(row.grid)
+    assert not set(config["grid"]) & set(config["fixed"])
+
+
 def test_the_test_part_takes_no_part_in_the_choice(small, monkeypatch):
     before = RETRIEVAL.measure(case("triplet"), "0").details
     whole = little(0)

@@ -106,11 +106,11 @@ class Estimate:
         return (self.high - self.low) / 2
 
     def __format__(self, spec: str) -> str:
-        """Return ``mean ± half width``, each number formatted by ``spec``."""
+        """Return ``mean ± half width``, each number formatted by ``spec``; a sign is the mean's."""
         spec = spec or ".3f"
         if self.half_width is None:
             return format(self.mean, spec)
-        return f"{self.mean:{spec}} ± {self.half_width:{spec}}"
+        return f"{self.mean:{spec}} ± {self.half_width:{spec.lstrip('+')}}"
 
     def __str__(self) -> str:
         """Return ``mean ± half width`` to three decimals."""

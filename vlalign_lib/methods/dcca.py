@@ -34,6 +34,10 @@ class DCCA(DeepMethod):
 
     Labels are not read.
 
+    ``dropout`` and ``shift`` disturb what a batch correlates. With the hundreds of pairs of small
+    sets they pay; with thousands of pictures choose them on validation pairs, zero among the
+    values: of the names of characters the defaults find far fewer.
+
     ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
     ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
     every trained method; see :mod:`vlalign_lib.methods`. The incomplete last batch of an epoch is

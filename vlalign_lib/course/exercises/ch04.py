@@ -289,8 +289,8 @@ EXERCISES = (
                 "the second.",
             ),
         ),
-        praise="Three copies, or masks drawn anew for each batch: the second never shows the "
-        "network the same hole twice.",
+        praise="Three copies, or masks drawn anew for each batch: the second draws each hole anew "
+        "in every epoch.",
     ),
     Exercise(
         id="ch04.corr_loss",
@@ -332,7 +332,7 @@ EXERCISES = (
                 "has the most weight, and α means something else for every data set.",
             ),
         ),
-        praise="The cross variant has the shortest loss and the least to remember.",
+        praise="The cross variant asks for as much as the plain one and has less to remember.",
     ),
     Exercise(
         id="ch04.partner_ratio",

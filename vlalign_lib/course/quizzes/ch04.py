@@ -81,7 +81,7 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "Why can the full variant do nearly without the term that pulls the codes together?",
+        "Why can the full variant do without most of the term that pulls the codes together?",
         (
             Option(
                 "Each decoder reads both codes, so both encoders have to write one language.",
@@ -94,7 +94,8 @@ QUESTIONS = (
             ),
             Option(
                 "Reconstruction always aligns codes.",
-                "The plain variant without a pull reconstructs as well, and matches at chance.",
+                "The plain variant without a pull reconstructs as well, and matches little better "
+                "than chance.",
             ),
         ),
     ),

@@ -62,15 +62,15 @@ QUESTIONS = (
         ],
     ),
     Question(
-        "Batches of 25 and of 400, the same number of epochs. The small ones win. May you "
-        "conclude that small batches are better?",
+        "Batches of 25 and of 400, the same number of epochs: the two score the same. May you "
+        "conclude that the size of a batch does not matter?",
         [
             Option(
                 "Yes, everything else was equal.",
                 "The batches of 25 made sixteen times as many updates.",
             ),
             Option(
-                "No: the number of updates differed, and at equal updates the order turns round.",
+                "No: the number of updates differed; at equal updates the large ones win by far.",
                 "Neither comparison is the fair one. Say which you made.",
                 right=True,
             ),
@@ -81,7 +81,7 @@ QUESTIONS = (
         ],
     ),
     Question(
-        "Where does the NaN come from when a unit is dead in a loss written with eigenvectors?",
+        "Where does the NaN come from when two units are dead in a loss written with eigenvectors?",
         [
             Option(
                 "From dividing by a variance of zero.",

@@ -54,8 +54,8 @@ QUESTIONS = (
             ),
             Option(
                 "The mean cosine within each view.",
-                "A loss of exactly m means that friend and stranger are equally similar: all "
-                "pictures are one point, or all texts, or both.",
+                "If all pictures are one point and all texts are one point, friend and stranger "
+                "are equally similar, and every hinge is m. The cosines within the views tell.",
                 right=True,
             ),
             Option(
