@@ -3,8 +3,8 @@
 import torch
 import torch.distributed as dist
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib.losses import triplet_loss
-from vlalign_lib.losses._gather import gather_rows
 
 
 def entangled(x, y, *labels, gather=False):

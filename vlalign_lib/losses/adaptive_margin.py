@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_classes,
@@ -20,7 +21,6 @@ from vlalign_lib._tensors import (
     without_autocast,
 )
 from vlalign_lib.losses._cosine import unit_rows
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.losses._mining import Rule, check_generator, directions, mined_hinges
 from vlalign_lib.losses.triplet import reduce_hinges
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import as_number, as_views, check_choice
 from vlalign_lib.losses import _cca_lapack, _cca_torch
-from vlalign_lib.losses._gather import gather_rows
 
 # A batch of fewer pairs a dimension has correlations that say little about the next batch.
 PAIRS_PER_DIMENSION = 2.5

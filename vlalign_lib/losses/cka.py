@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import as_views
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.similarity._terms import hsic_terms
 from vlalign_lib.similarity._views import Kernel, as_mask, as_settings, check_rows, kept_rows
 

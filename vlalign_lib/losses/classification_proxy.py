@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_classes,
@@ -17,7 +18,6 @@ from vlalign_lib._tensors import (
     check_choice,
     without_autocast,
 )
-from vlalign_lib.losses._gather import gather_rows
 
 
 def classification_proxy_loss(

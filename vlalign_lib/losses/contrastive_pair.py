@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_classes,
@@ -16,7 +17,6 @@ from vlalign_lib._tensors import (
     reduce_loss,
     without_autocast,
 )
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.losses._scores import KEEP, differentiable, row_blocks
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_floats,
@@ -16,7 +17,6 @@ from vlalign_lib._tensors import (
     check_same_device,
     reduce_loss,
 )
-from vlalign_lib.losses._gather import gather_rows
 
 Variant = Literal["plain", "cross", "full"]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_number,
     as_views,
     reduce_loss,
 )
-from vlalign_lib.losses._gather import gather_rows
 
 
 def domain_adversarial_loss(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_number,
@@ -13,7 +14,6 @@ from vlalign_lib._tensors import (
     reduce_loss,
     without_autocast,
 )
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.losses._scores import (
     SIMILARITIES,
     Similarity,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_floats,
@@ -15,7 +16,6 @@ from vlalign_lib._tensors import (
     reduce_loss,
     without_autocast,
 )
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.losses._scores import (
     SIMILARITIES,
     Columns,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_number,
@@ -17,7 +18,6 @@ from vlalign_lib._tensors import (
     reduce_loss,
     without_autocast,
 )
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.temporal import pairwise_s2dtw, permute_in_time
 from vlalign_lib.temporal.sequence_cost import METRICS, Metric
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._gather import gather_rows
 from vlalign_lib._tensors import (
     Reduction,
     as_classes,
@@ -18,7 +19,6 @@ from vlalign_lib._tensors import (
     without_autocast,
 )
 from vlalign_lib.losses._cosine import unit_rows
-from vlalign_lib.losses._gather import gather_rows
 from vlalign_lib.losses._mining import (
     MININGS,
     Mined,

@@ -123,6 +123,6 @@ def apart(world: World) -> AbstractContextManager[None]:
     """Keep losses from gathering rows: in validation every process has all of them."""
     if world.size == 1:
         return nullcontext()
-    from vlalign_lib.losses._gather import alone
+    from vlalign_lib._gather import alone
 
     return alone()

@@ -1,0 +1,77 @@
+"""The one door to the engine: the fast form of a function, where there is one.
+
+A function of the library stands in its file as the mathematics does, and is right on its own.
+``@fast("name")`` lets the engine's form of that name run in its place. The engine may be absent,
+may decline (it returns ``NotImplemented`` for inputs that the plain form serves as well), or may
+fail, on a damaged cache of compiled code for example: the plain form then answers. What fails is
+said once and not tried again in this process.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FAILED: set[str] = set()
+
+
+def form(name: str) -> Callable[..., Any] | None:
+    """Return the engine's form of that name, None where there is none (any more)."""
+    if name in _FAILED:
+        return None
+    try:
+        engine = importlib.import_module("vlalign_lib.engine")
+    except ImportError:
+        return None
+    try:
+        return cast("Callable[..., Any] | None", engine.form(name))
+    except Exception as error:  # a broken numba raises errors of every kind when it is imported
+        give_up(name, error)
+        return None
+
+
+def give_up(name: str, error: Exception) -> None:
+    """Say once that a fast form cannot be used, and use it no more in this process."""
+    if name not in _FAILED:
+        _FAILED.add(name)
+        warnings.warn(
+            f"the fast form of {name} cannot be used ({type(error).__name__}: {error}): the plain "
+            "form runs in its place, right but slower",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def fast(name: str) -> Callable[[F], F]:
+    """Let the engine's form of a name run in place of the function, which stays the reference.
+
+    The plain function is kept as ``.plain``. An error of the fast form counts as a failure of
+    the form only where the plain one then succeeds: what is wrong with the input, both say.
+    """
+
+    def decorate(plain: F) -> F:
+        @functools.wraps(plain)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            found = form(name)
+            if found is None:
+                return plain(*args, **kwargs)
+            try:
+                result = found(*args, **kwargs)
+            except MemoryError:
+                raise
+            except Exception as error:
+                if type(error).__name__ == "OutOfMemoryError":
+                    raise
+                result = plain(*args, **kwargs)
+                give_up(name, error)
+            return plain(*args, **kwargs) if result is NotImplemented else result
+
+        run.plain = plain  # type: ignore[attr-defined]
+        return cast(F, run)
+
+    return decorate

@@ -1,0 +1,27 @@
+"""Speed and safety, out of the reader's sight: compiled kernels, and the keeper of runs.
+
+Kernels know tensors and arrays only; the keeper knows what ``training.fit`` hands it. Nothing
+here imports the library above, and nothing above knows what is inside: it asks for a form by
+name through ``vlalign_lib._fast``. Without this package every result is the same, more slowly,
+and runs are not kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
+
+FORMS: dict[str, str] = {}
+"""``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
+
+
+@cache
+def form(name: str) -> Callable[..., Any] | None:
+    """Return the fast form of that name, None where there is none."""
+    if name not in FORMS:
+        return None
+    module, function = FORMS[name].split(":")
+    found = getattr(importlib.import_module(f"vlalign_lib.engine.{module}"), function)
+    return cast("Callable[..., Any]", found)
