@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,12 +163,52 @@ def is_one_of(value: Any, choices: tuple[str, ...]) -> bool:
     return isinstance(value, str) and value in choices
 
 
+def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:
+    """Return ``value`` where it is one of the words, else raise a ValueError."""
+    if not is_one_of(value, tuple(choices)):
+        words = ", ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name}: expected one of {words}, got {value!r}")
+    return str(value)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Tell whether ``value`` is a whole number, of Python or of numpy; True and False are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def as_whole(value: Any, name: str, least: int = 1, hint: str = "") -> int:
+    """Return ``value`` as an int of at least ``least``, or raise a ValueError."""
+    if is_whole(value) and value >= least:
+        return int(value)
+    raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}{hint}")
+
+
+def as_number(
+    value: Any, name: str, *, low: float | None = None, above: float | None = None, hint: str = ""
+) -> float:
+    """Return a finite Python number, at least ``low`` and greater than ``above`` where given.
+
+    Raises:
+        ValueError: not a number, not finite, too small.
+    """
+    given = value
+    if not isinstance(value, int | float) and getattr(value, "size", None) is not None:
+        with suppress(AttributeError, ValueError, RuntimeError):
+            value = value.item()  # a numpy scalar or a tensor of one element
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    finite = number and abs(value) <= sys.float_info.max
+    least = f" of at least {low:g}" if low is not None else ""
+    least = f" greater than {above:g}" if above is not None else least
+    if finite and (low is None or value >= low) and (above is None or value > above):
+        return float(value)
+    kind = "number" if finite else "finite number"
+    raise ValueError(f"{name}: expected a {kind}{least}, got {given!r}{hint}")
+
+
 def as_seed(seed: Any, name: str = "seed") -> int:
     """Return ``seed`` as an int.
 
     Raises:
         ValueError: not a whole number, or below 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"{name}: expected a whole number of at least 0, got {seed!r}")
-    return int(seed)
+    return as_whole(seed, name, 0)

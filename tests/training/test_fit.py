@@ -263,7 +263,7 @@ def test_nonsense_is_refused(data, changes, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="no CUDA device here"):
+    with pytest.raises(ValueError, match="there are 0 CUDA devices here"):
         fit(new_model(), squared_error, a_line(), quiet(device="cuda"))
 
 

@@ -13,7 +13,15 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
-FORMS: dict[str, str] = {}
+FORMS: dict[str, str] = {
+    "keeper": "keeper.keeper:Keeper",
+    "training.World": "keeper.processes:World",
+    "training.average_gradients": "keeper.processes:average_gradients",
+    "training.launch": "keeper.launch:launch",
+    "training.load_weights": "keeper.checkpoints:load_weights",
+    "training.own_gpu": "keeper.processes:own_gpu",
+    "training.world": "keeper.processes:world",
+}
 """``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
 
 

@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from vlalign_lib._tensors import check_choice
-from vlalign_lib._validate import as_labels, as_seed
+from vlalign_lib._validate import as_labels, as_seed, as_whole
 from vlalign_lib.linear._base import Name, TwoViewEstimator
 from vlalign_lib.methods._network import TwoViewNetwork
 from vlalign_lib.models._layers import check_dims, check_widths
 from vlalign_lib.models.encoders import encoder_for, random_shift
 from vlalign_lib.training import FitConfig, FitContext, Sampler, fit, seeded
-from vlalign_lib.training._checks import check_whole
 
 Rows = NDArray[np.floating]
 EMBEDDED_AT_ONCE = 1024
@@ -164,7 +163,7 @@ class DeepMethod(TwoViewEstimator):
             check_dims(n_components=self.n_components)
         check_widths(self.hidden)
         if self.batch_size is not None:
-            check_whole("batch_size", self.batch_size)
+            as_whole(self.batch_size, "batch_size")
         if self.needs_strangers and self.batch_size == 1:
             raise ValueError(
                 "batch_size: a batch of one pair has no strangers that its partner could be told "
