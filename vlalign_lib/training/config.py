@@ -93,6 +93,10 @@ class FitConfig:
             if value is not None or "None" not in str(field.type):
                 # Numbers of numpy become plain ones, so that nothing else has to know of them.
                 object.__setattr__(self, field.name, _RULES[field.name](value, field.name))
+        if self.warmup_start > 1:
+            raise ValueError(
+                f"warmup_start: expected a share between 0 and 1, got {self.warmup_start}"
+            )
         for name in ("tensorboard", "checkpoint_every", "log_every"):
             if getattr(self, name) and self.folder is None:
                 raise ValueError(f"{name}: needs a folder to write to; pass folder=…")
@@ -113,46 +117,32 @@ def as_torch_seed(seed: Any, name: str = "seed") -> int:
     return seed
 
 
-def _as_share(value: Any, name: str) -> float:
-    value = as_number(value, name, low=0)
-    if value > 1:
-        raise ValueError(f"{name}: expected a share between 0 and 1, got {value!r}")
-    return value
+def _instance(of: Any, what: str) -> Callable[[Any, str], Any]:
+    """Return a rule that lets instances of some classes through."""
+
+    def rule(value: Any, name: str) -> Any:
+        if not isinstance(value, of):
+            raise ValueError(f"{name}: expected {what}, got {value!r}")
+        return value
+
+    return rule
 
 
-def _as_bool(value: Any, name: str) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name}: expected True or False, got {value!r}")
-    return bool(value)
-
-
-def _as_text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f'{name}: expected a name such as "cpu" or "auto", got {value!r}')
-    return str(value)
-
-
-def _as_path(value: Any, name: str) -> str | os.PathLike[str]:
-    if not isinstance(value, str | os.PathLike):
-        raise ValueError(f"{name}: expected a path or None, got {value!r}")
-    return value
-
-
-_above_0 = partial(as_number, above=0)
+_WHOLE = ("epochs", "batch_size", "patience", "checkpoint_every", "log_every")
+_ABOVE_0 = ("learning_rate", "max_grad_norm", "timeout")
+_FLAGS = ("progress", "drop_last", "resume", "tensorboard")
 _RULES: dict[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(
-        ("epochs", "batch_size", "patience", "checkpoint_every", "log_every"), as_whole
-    ),
-    **dict.fromkeys(("learning_rate", "max_grad_norm", "timeout"), _above_0),
-    **dict.fromkeys(("progress", "drop_last", "resume", "tensorboard"), _as_bool),
+    **dict.fromkeys(_WHOLE, as_whole),
+    **dict.fromkeys(_ABOVE_0, partial(as_number, above=0)),
+    **dict.fromkeys(_FLAGS, _instance(bool | np.bool_, "True or False")),
     "weight_decay": partial(as_number, low=0),
     "seed": as_torch_seed,
-    "device": _as_text,
+    "device": _instance(str, 'a name such as "cpu" or "auto"'),
     "schedule": partial(check_choice, choices=("constant", "cosine")),
     "warmup": partial(as_whole, least=0),
-    "warmup_start": _as_share,
+    "warmup_start": partial(as_number, low=0),
     "precision": partial(check_choice, choices=("auto", "float32", "bf16", "fp16")),
-    "folder": _as_path,
+    "folder": _instance(str | os.PathLike, "a path or None"),
 }
 
 
@@ -166,21 +156,15 @@ def as_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: {name!r} is no device torch knows ({error})") from None
-    if device.type == "cuda":
-        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= there:
-            raise ValueError(
-                f"device: {name!r} asked for, but there are {there} CUDA devices here, counted "
-                'from 0; use "cpu", or "auto" for what there is'
-            )
-        # Read when the first matrix product runs on the GPU; without it that one may vary.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device: {name!r} cannot be used here; use "cpu" or "auto"') from error
+        raise ValueError(
+            f"device: {name!r} cannot be used here, with {torch.cuda.device_count()} CUDA devices; "
+            f'use "cpu", or "auto" for what there is ({str(error).partition(chr(10))[0]})'
+        ) from error
+    if device.type == "cuda":
+        # Read when the first matrix product runs on the GPU; without it that one may vary.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return device
 
 

@@ -46,26 +46,22 @@ class Keeper:
         Raises:
             ValueError: the settings ask for what this keeper does not do.
         """
-        asked = {
-            "folder": config.folder is not None,
-            "precision": config.precision in ("bf16", "fp16"),
-            "WORLD_SIZE": os.environ.get("WORLD_SIZE", "1") != "1",
-        }
-        for name, is_asked in asked.items():
-            if is_asked:
-                raise ValueError(
-                    f"{name}: checkpoints, narrow types and several processes need the keeper of "
-                    "vlalign_lib.engine, and this run has a bare one; leave it unset"
-                )
+        narrow = config.precision in ("bf16", "fp16")
+        if config.folder is not None or narrow or os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ValueError(
+                "keeper: a bare one writes to no folder, knows no precision but that of the "
+                "weights and trains in one process; leave out folder=…, precision=… and torchrun, "
+                "or let vlalign_lib.engine keep the run"
+            )
         return str(config.device)
 
     def start(self, **run: Any) -> None:
         """Take the run: all is in place, nothing is updated. A kept state may be restored here.
 
         Args:
-            run: ``model``, ``weights``, ``optimiser``, ``sampler``, ``state``, ``rng``,
-                ``device``, ``total`` steps, the ``columns`` of ``data`` and ``validation``, and the
-                ``functions`` that ``fit`` was given, by name.
+            run: ``model``, ``optimiser``, ``sampler``, ``state``, ``rng`` and ``device``; the
+                ``columns`` of ``data`` and of ``validation``; and the ``functions`` that ``fit``
+                was given, by name.
         """
 
     def guard(self, what: str, items: int | None = None) -> AbstractContextManager[None]:

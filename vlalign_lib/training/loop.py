@@ -7,6 +7,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -130,18 +131,18 @@ def fit(
     others = {"config": config, "sampler": sampler, "keeper": keeper, "optimiser": optimiser}
     _check_kinds(model=model, **functions, **others)
     config = config or FitConfig()
-    keeper = keeper or (form("keeper") or Keeper)()
+    keeper = (form("keeper") or Keeper)() if keeper is None else keeper
     device = as_device(keeper.open(config))
     weights, dtype = _trainable(model)
     train = _as_columns(data, "data", dtype)
     held_out = None if validation is None else _as_columns(validation, "validation", dtype)
     _check_held_out(train, held_out, config, monitor)
     if sampler is None:
-        sampler = PairedSampler(
-            _count(train), config.batch_size, drop_last=config.drop_last, seed=config.seed
-        )
+        n = _count(train)
+        sampler = PairedSampler(n, config.batch_size, drop_last=config.drop_last, seed=config.seed)
     total = config.epochs * len(sampler)
-    curve = schedule or _curve(config, total)
+    curve = schedule or _schedule(config)
+    curve(0, total)  # a warm-up that is too long is told before anything is trained
     with keeper.guard("the model"):
         model.to(device)
     optim = _optimiser(weights, optimiser, config)
@@ -150,87 +151,71 @@ def fit(
     began = time.perf_counter()
 
     def loss_of(columns: Columns, rows: Tensor | slice) -> Tensor:
-        batch = [c if c is None else c[_at(rows, c)].to(device) for c in columns]
         made = state.step - 1 if model.training else state.step
         context = FitContext(state.step, state.epoch, made / total, model.training, rng)
-        loss = loss_fn(model, *batch, **({"context": context} if with_context else {}))
-        _check_loss(loss, model.training)
-        return loss
+        extra = {"context": context} if with_context else {}
+        return _checked(loss_fn(model, *_batch(columns, rows, device), **extra), model.training)
 
     def validation_loss() -> float:
-        model.eval()
-        with torch.no_grad():
-            if monitor is not None:
-                with keeper.guard("the monitor"):
-                    return keeper.mean(float(monitor(model)))
-            assert held_out is not None
-            n, size, summed = _count(held_out), max(sampler.sizes), 0.0
-            with keeper.guard("validation", min(n, size)):
-                for start in range(0, n, size):
-                    rows = slice(start, min(start + size, n))
-                    summed += float(loss_of(held_out, rows)) * (rows.stop - rows.start)
-            return keeper.mean(summed / n)
+        if monitor is not None:
+            with keeper.guard("the monitor"):
+                return float(monitor(model))
+        assert held_out is not None
+        n, size, summed = _count(held_out), max(sampler.sizes), 0.0
+        with keeper.guard("validation", min(n, size)):
+            for start in range(0, n, size):
+                rows = slice(start, min(start + size, n))
+                summed += float(loss_of(held_out, rows)) * (rows.stop - rows.start)
+        return summed / n
 
-    with reproducible(config.seed, keeper.rank, device) as rng:
-        try:
-            keeper.start(
-                model=model,
-                weights=weights,
-                optimiser=optim,
-                sampler=sampler,
-                state=state,
-                rng=rng,
-                device=device,
-                total=total,
-                columns={"data": train, "validation": held_out},
-                functions=functions,
-            )
-            train, held_out = _placed(train, device), held_out and _placed(held_out, device)
-            while not state.ended:
-                model.train()
-                for rows in sampler:
-                    state.step += 1
-                    share = float(curve(state.step - 1, total))
-                    for group in optim.param_groups:
-                        group["lr"] = group["initial_lr"] * share
-                    with keeper.step(rows) as own_rows:
-                        loss = loss_of(train, own_rows)
-                        value = keeper.mean(loss.detach())
-                        _check_finite("loss", value, state, optim)
-                        optim.zero_grad(set_to_none=True)
-                        keeper.backward(loss)
-                        if config.max_grad_norm is not None:
-                            norm = nn.utils.clip_grad_norm_(weights, config.max_grad_norm)
-                            if not keeper.scales_loss:
-                                _check_finite("gradient's norm", float(norm), state, optim)
-                        keeper.update(optim)
-                    state.summed += value * len(rows)
-                    state.seen += len(rows)
-                    keeper.after_step()
-                state.train_loss.append(state.summed / state.seen)
-                if held_out is not None or monitor is not None:
-                    value = validation_loss()
-                    _check_validation(value, state.epoch)
-                    if not state.best_epoch or value < min(state.validation_loss):
-                        state.best_epoch = state.epoch
-                        state.best = copy.deepcopy(model.state_dict())
-                    state.validation_loss.append(value)
-                waited = state.epoch - state.best_epoch
-                state.stopped_early = config.patience is not None and waited >= config.patience
-                state.ended = state.stopped_early or state.epoch == config.epochs
-                state.epoch, state.summed, state.seen = state.epoch + 1, 0.0, 0
-                keeper.after_epoch()
-        finally:
-            keeper.close()
+    with reproducible(config.seed, keeper.rank, device) as rng, closing(keeper):
+        columns = {"data": train, "validation": held_out}
+        run = {"model": model, "optimiser": optim, "sampler": sampler, "state": state, "rng": rng}
+        keeper.start(**run, device=device, columns=columns, functions=functions)
+        train, held_out = _placed(train, device), held_out and _placed(held_out, device)
+        while not state.ended:
+            model.train()
+            for rows in sampler:
+                state.step += 1
+                for group in optim.param_groups:
+                    group["lr"] = group["initial_lr"] * float(curve(state.step - 1, total))
+                with keeper.step(rows) as own_rows:
+                    loss = loss_of(train, own_rows)
+                    value = keeper.mean(loss.detach())
+                    _check_finite("loss", value, state, optim)
+                    optim.zero_grad(set_to_none=True)
+                    keeper.backward(loss)
+                    if config.max_grad_norm is not None:
+                        norm = nn.utils.clip_grad_norm_(weights, config.max_grad_norm)
+                        if not keeper.scales_loss:
+                            _check_finite("gradient's norm", float(norm), state, optim)
+                    keeper.update(optim)
+                state.summed += value * len(rows)
+                state.seen += len(rows)
+                keeper.after_step()
+            state.train_loss.append(state.summed / state.seen)
+            if held_out is not None or monitor is not None:
+                model.eval()
+                with torch.no_grad():
+                    value = keeper.mean(validation_loss())
+                _check_validation(value, state.epoch)
+                if not state.best_epoch or value < min(state.validation_loss):
+                    state.best_epoch, state.best = state.epoch, copy.deepcopy(model.state_dict())
+                state.validation_loss.append(value)
+            waited = state.epoch - state.best_epoch
+            state.stopped_early = config.patience is not None and waited >= config.patience
+            state.ended = state.stopped_early or state.epoch == config.epochs
+            state.epoch, state.summed, state.seen = state.epoch + 1, 0.0, 0
+            keeper.after_epoch()
     if state.best is not None:
         model.load_state_dict(state.best)
     model.eval()
     return History(
-        tuple(state.train_loss),
-        tuple(state.validation_loss),
-        state.best_epoch or len(state.train_loss),
-        state.stopped_early,
-        state.step,
+        train_loss=tuple(state.train_loss),
+        validation_loss=tuple(state.validation_loss),
+        best_epoch=state.best_epoch or len(state.train_loss),
+        stopped_early=state.stopped_early,
+        steps=state.step,
         device=str(device),
         **{"seconds": time.perf_counter() - began, **keeper.cost()},
     )
@@ -331,8 +316,15 @@ def _placed(columns: Columns, device: torch.device) -> Columns:
     return [None if column is None else column.to(device) for column in columns]
 
 
-def _at(rows: Tensor | slice, column: Tensor) -> Tensor | slice:
-    return rows if isinstance(rows, slice) else rows.to(column.device)
+def _batch(columns: Columns, rows: Tensor | slice, device: torch.device) -> Columns:
+    """Return the given rows of each column, on ``device``."""
+    batch: Columns = []
+    for column in columns:
+        if column is not None:
+            here = rows if isinstance(rows, slice) else rows.to(column.device)
+            column = column[here].to(device)
+        batch.append(column)
+    return batch
 
 
 def _check_held_out(
@@ -350,22 +342,17 @@ def _check_held_out(
         )
 
 
-def _curve(config: FitConfig, total: int) -> ScheduleFn:
-    shape = warmup_cosine if config.schedule == "cosine" else warmup_constant
-    curve = partial(shape, warmup=config.warmup, start=config.warmup_start)
-    curve(0, total)  # a warm-up that is too long is told before anything is trained
-    return curve
+def _schedule(config: FitConfig) -> ScheduleFn:
+    curve = warmup_cosine if config.schedule == "cosine" else warmup_constant
+    return partial(curve, warmup=config.warmup, start=config.warmup_start)
 
 
 def _optimiser(
     weights: list[nn.Parameter], optimiser: OptimiserFn | None, config: FitConfig
 ) -> torch.optim.Optimizer:
-    if optimiser is None:
-        made: Any = torch.optim.AdamW(
-            weights, lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-    else:
-        made = optimiser(weights)
+    rate, decay = config.learning_rate, config.weight_decay
+    adamw = partial(torch.optim.AdamW, lr=rate, weight_decay=decay)
+    made: Any = (optimiser or adamw)(weights)
     if not isinstance(made, torch.optim.Optimizer):
         raise ValueError(f"optimiser: expected it to return a torch optimiser, got {made!r}")
     for group in made.param_groups:
@@ -387,7 +374,8 @@ def _takes_context(loss_fn: LossFn) -> bool:
         return False
 
 
-def _check_loss(loss: Any, training: bool) -> None:
+def _checked(loss: Any, training: bool) -> Tensor:
+    """Return what a loss function returned, or raise a ValueError where it is no loss."""
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         what = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss_fn: expected a scalar tensor, got {what}; take the mean")
@@ -398,6 +386,7 @@ def _check_loss(loss: Any, training: bool) -> None:
             "loss_fn: the loss does not depend on the model's weights; compute it from "
             "model(…), without detach() or no_grad()"
         )
+    return loss
 
 
 def _check_finite(

@@ -20,8 +20,8 @@ class Sampler(ABC):
 
     Iterating gives one epoch; iterating again gives the next one. :meth:`state_dict` in the
     middle of an epoch and :meth:`load_state_dict` on a fresh sampler of the same arguments
-    continue it with the very next batch. A sampler of your own overrides :meth:`epoch`, and
-    :meth:`settings` where it has any besides the seed.
+    continue it with the very next batch. A sampler of your own overrides :meth:`epoch`; what its
+    order depends on are its attributes, or what its :meth:`settings` returns.
 
     Args:
         seed: of the order, a whole number of at least 0.
@@ -77,7 +77,7 @@ class Sampler(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what the order depends on, so that no checkpoint of another order is gone on."""
-        return {"seed": self.seed}
+        return {name: value for name, value in vars(self).items() if name[0] != "_"}
 
     @property
     def given(self) -> int:
@@ -128,11 +128,6 @@ class PairedSampler(Sampler):
                 "None for all of them at once"
             )
         self.n, self.batch_size, self.drop_last = n, size, bool(drop_last)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the seed and how the pairs are cut into batches."""
-        cut = {"n": self.n, "batch_size": self.batch_size, "drop_last": self.drop_last}
-        return super().settings() | cut
 
     def epoch(self, generator: torch.Generator) -> list[Tensor]:
         """Return the batches of one epoch."""
@@ -201,8 +196,7 @@ class ClassBalancedSampler(Sampler):
     def settings(self) -> dict[str, Any]:
         """Return the seed, the make-up of a batch, and a digest of which items are of a class."""
         rows = repr([rows.tolist() for rows in self._rows]).encode()
-        made_of = {"classes": self.classes, "items": self.items, "batches": self.batches}
-        return super().settings() | made_of | {"labels": hashlib.sha256(rows).hexdigest()[:16]}
+        return super().settings() | {"labels": hashlib.sha256(rows).hexdigest()[:16]}
 
     def epoch(self, generator: torch.Generator) -> list[Tensor]:
         """Return the batches of one epoch."""

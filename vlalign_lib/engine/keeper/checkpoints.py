@@ -177,13 +177,13 @@ def identity(
     sampler: Any,
     functions: Mapping[str, Callable[..., Any] | None],
     columns: Mapping[str, list[Tensor | None] | None],
-    total: int,
     **settings: Any,
 ) -> dict[str, Any]:
     """Return what a run is, in texts and lists of texts: a checkpoint of another is refused."""
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     groups = [{**group, "params": len(group["params"])} for group in optimiser.param_groups]
     curve = functions["schedule"]
+    total = settings["epochs"] * len(sampler)
     asked = np.unique(np.linspace(0, total - 1, _ASKED).round().astype(int)).tolist()
     told: dict[str, Any] = {
         **settings,

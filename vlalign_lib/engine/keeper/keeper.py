@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,12 @@ class Keeper:
             self._processes = processes if self._world.size > 1 else None
         return device
 
-    def start(self, *, state: Any, columns: dict[str, Any], total: int, **run: Any) -> None:
+    def start(self, *, state: Any, columns: dict[str, Any], **run: Any) -> None:
         """Take the run, and go on from the checkpoint in its folder where there is one."""
         config, self._state = self._config, state
-        self._model, self._weights, self._optimiser = run["model"], run["weights"], run["optimiser"]
-        self._sampler, self._rng, self._device = run["sampler"], run["rng"], run["device"]
+        self._model, self._optimiser, self._sampler = run["model"], run["optimiser"], run["sampler"]
+        self._rng, self._device = run["rng"], run["device"]
+        self._weights = [weight for weight in self._model.parameters() if weight.requires_grad]
         self._buffers = [b for b in self._model.buffers() if b.is_floating_point()]
         if config.precision != "float32":
             self._narrow(config.precision)
@@ -105,23 +106,28 @@ class Keeper:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         if config.folder is not None:
-            self._open_folder(Path(config.folder), columns, total, run["functions"])
+            self._open_folder(Path(config.folder), columns, run["functions"])
         if config.progress and self.rank == 0 and not state.ended:
             from vlalign_lib._progress import progress_bar
 
+            total = config.epochs * len(self._sampler)
             self._bar = progress_bar(total, type(self._model).__name__, unit="step")
             self._bar.initial = self._bar.n = state.step
 
-    def guard(self, what: str, items: int | None = None) -> AbstractContextManager[None]:
+    @contextmanager
+    def guard(self, what: str, items: int | None = None) -> Iterator[None]:
         """Give advice where memory runs out; what every process does alike gathers no rows."""
-        return _guarded(what, items, *_ADVICE.get(what, ("use a smaller model", ())))
+        otherwise, on_gpu = _ADVICE.get(what, ("use a smaller model", ()))
+        with memory_advice(what, items, on_gpu, otherwise=otherwise), alone():
+            yield
 
     @contextmanager
     def step(self, rows: Tensor) -> Iterator[Tensor]:
         """Give this process's share of a batch, the modules narrow where that is asked for."""
         ways = ["spread the batch over more GPUs with torchrun"]
         ways = ways if self._dtype else ['precision="bf16"', *ways]
-        with memory_advice("a step", len(rows), ways), self._mixed():
+        narrow = self._mixed_precision(self._model, self._dtype) if self._dtype else nullcontext()
+        with memory_advice("a step", len(rows), ways), narrow:
             yield rows if self._processes is None else self._world.share(rows)
 
     def mean(self, value: Tensor | float) -> float:
@@ -198,11 +204,6 @@ class Keeper:
         if self._dtype == torch.float16:
             self._scaler, self.scales_loss = torch.amp.GradScaler(self._device.type), True
 
-    def _mixed(self) -> AbstractContextManager[None]:
-        if self._dtype is None:
-            return nullcontext()
-        return self._mixed_precision(self._model, self._dtype)
-
     def _gather_processes(self, columns: dict[str, Any]) -> None:
         """Check that all processes train the same thing, and begin with the weights of rank 0."""
         counts = {
@@ -220,7 +221,7 @@ class Keeper:
         self._processes.copy_from_first([*self._model.parameters(), *self._model.buffers()])
 
     def _open_folder(
-        self, folder: Path, columns: dict[str, Any], total: int, functions: dict[str, Any]
+        self, folder: Path, columns: dict[str, Any], functions: dict[str, Any]
     ) -> None:
         """Go on from the checkpoint in a folder, or start anew there."""
         from vlalign_lib.engine.keeper import checkpoints
@@ -239,7 +240,6 @@ class Keeper:
             self._sampler,
             functions,
             columns,
-            total,
             **self._config.settings()
             | {"precision": self._dtype or torch.float32}  # "auto" depends on the device
             | {"processes": 1 if self._processes is None else self._world.size},
@@ -341,9 +341,3 @@ class Keeper:
                 for name, peak in peaks.items()
             },
         }
-
-
-@contextmanager
-def _guarded(what: str, items: int | None, otherwise: str, on_gpu: Sequence[str]) -> Iterator[None]:
-    with memory_advice(what, items, on_gpu, otherwise=otherwise), alone():
-        yield

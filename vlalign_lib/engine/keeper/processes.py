@@ -130,7 +130,7 @@ def average_gradients(weights: Sequence[nn.Parameter]) -> None:
         >>> weight.grad.tolist()
         [1.0, 3.0]
     """
-    if _alone():
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return
     for dtype in dict.fromkeys(weight.dtype for weight in weights):
         alike = [weight for weight in weights if weight.dtype == dtype]
@@ -154,8 +154,6 @@ def mean_over_processes(value: Tensor | float, device: torch.device) -> float:
 
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors in place with those of rank 0."""
-    if _alone():
-        return
     present = [tensor.detach() for tensor in tensors]
     for dtype in dict.fromkeys(tensor.dtype for tensor in present):
         alike = [tensor for tensor in present if tensor.dtype == dtype]
@@ -167,8 +165,6 @@ def copy_from_first(tensors: Iterable[Tensor]) -> None:
 
 def gather_objects(thing: Any) -> list[Any]:
     """Return what each process holds, in the order of the ranks."""
-    if _alone():
-        return [thing]
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, thing)
     return found
@@ -190,8 +186,6 @@ def check_alike(**mine: str) -> None:
 
 def object_from_first(thing: Any) -> Any:
     """Return what rank 0 holds."""
-    if _alone():
-        return thing
     box = [thing]
     dist.broadcast_object_list(box, src=0)
     return box[0]
@@ -222,10 +216,6 @@ def own_gpu() -> int:
 
 def _local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
-
-
-def _alone() -> bool:
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
 
 
 def _leave() -> None:
