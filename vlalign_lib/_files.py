@@ -24,8 +24,8 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         yield Path(name)
         with open(name, "rb+") as written:
-            sync(written.fileno())
-        with suppress(OSError):  # a disk without permissions, as network and exchange disks are
+            _sync(written.fileno())
+        with suppress(OSError):  # a disk without owners (exFAT, a cloud's) refuses
             os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
         os.replace(name, target)
     except BaseException:
@@ -42,16 +42,12 @@ def remove_leftovers(target: Path) -> None:
             path.unlink()
 
 
-def sync(handle: int) -> None:
-    """Put an open file on the disk, on disks that can be asked to.
-
-    Raises:
-        OSError: the disk is full or broken.
-    """
+def _sync(handle: int) -> None:
+    """Put a file on the disk, as far as its file system knows how to."""
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM):
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
             raise
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib._files import remove_leftovers, replacing, sync
+from vlalign_lib._files import remove_leftovers, replacing
 from vlalign_lib._validate import check_choice
 
 FORMAT = 3
@@ -271,9 +271,9 @@ class RunLog:
                 if name != "step":
                     self._board.add_scalar(name, value, line["step"])
 
-    def settle(self) -> int:
-        """Put what was written on the disk, and return how many bytes there are."""
-        sync(self._file.fileno())
+    @property
+    def size(self) -> int:
+        """Bytes that were written."""
         return self._file.tell()
 
     def close(self) -> None:

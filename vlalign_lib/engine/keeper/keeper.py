@@ -280,7 +280,7 @@ class Keeper:
                 "generators": generators,
                 "state": vars(self._state),
                 "spent": self._saved,
-                "log_bytes": self._log.settle(),
+                "log_bytes": self._log.size,
             },
         )
 
