@@ -138,7 +138,7 @@ def check_names(found: list[str] | None, fitted: list[str] | None, name: str) ->
             f"{name}: the columns have {here}, those of fit had {there}; they are taken in the "
             "order in which they come",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return
     missing = [column for column in fitted if column not in set(found)]

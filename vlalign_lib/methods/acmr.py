@@ -13,8 +13,8 @@ from vlalign_lib.losses import (
     reversal_schedule,
     triplet_loss,
 )
-from vlalign_lib.methods._base import DeepMethod, own_classes
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
+from vlalign_lib.methods._inputs import own_classes
 from vlalign_lib.training import FitContext
 
 

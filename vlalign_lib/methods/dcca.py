@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from vlalign_lib.linear import CCA
 from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import cca_loss
-from vlalign_lib.methods._base import DeepMethod
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.training import FitConfig, FitContext
 
 
