@@ -229,6 +229,13 @@ def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:
     return str(value)
 
 
+def as_flag(value: Any, name: str) -> bool:
+    """Return ``value`` where it is True or False, of Python or of numpy, else raise."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def is_whole(value: Any) -> TypeGuard[int]:
     """Tell whether ``value`` is a whole number, of Python or of numpy; True and False are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -13,7 +13,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from vlalign_lib._validate import Rule, as_number, as_seed, as_whole, check_choice, optional
+from vlalign_lib._validate import (
+    Rule,
+    as_flag,
+    as_number,
+    as_seed,
+    as_whole,
+    check_choice,
+    optional,
+)
 from vlalign_lib.linear._base import Name
 from vlalign_lib.methods._inputs import NetworkInputs, Rows, check_near, float32_on_cpu, item_shape
 from vlalign_lib.models.encoders import VectorEncoder, encoder_for, random_shift
@@ -84,6 +92,7 @@ class DeepMethod(NetworkInputs):
         "scaling": partial(check_choice, choices=("view", "columns")),
         "batch_size": optional(as_whole),
         "random_state": optional(as_seed),
+        "progress": as_flag,
     }
 
     n_components: int = 64
@@ -140,7 +149,7 @@ class DeepMethod(NetworkInputs):
             self.network_,
             self._batch_loss,
             (self._shaped(zx, "images"), self._shaped(zy, "texts"), classes),
-            self._config(given.random_state or 0, len(x)),
+            self._config(given, len(x)),
             validation=held_out,
             schedule=self._schedule(),
             monitor=None if held_out is None else self._monitor(*held_out),
@@ -222,16 +231,16 @@ class DeepMethod(NetworkInputs):
             )
         return given
 
-    def _config(self, seed: int, n: int) -> FitConfig:
+    def _config(self, given: SimpleNamespace, n: int) -> FitConfig:
         return FitConfig(
             epochs=self.epochs,
-            batch_size=None if self.batch_size is None else min(self.batch_size, n),
+            batch_size=None if given.batch_size is None else min(given.batch_size, n),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             schedule="cosine",
-            seed=seed,
+            seed=given.random_state or 0,
             device=self.device,
-            progress=self.progress,
+            progress=given.progress,
         )
 
     def _batch_loss(

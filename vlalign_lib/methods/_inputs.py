@@ -53,7 +53,7 @@ class NetworkInputs(TwoViewEstimator):
 
     def _shaped(self, z: NDArray[np.float64], view: Name) -> Tensor:
         """Return standardised rows as float32, pictures with their two sides."""
-        rows = torch.as_tensor(z, dtype=torch.float32)
+        rows = torch.as_tensor(z, dtype=torch.float32, device="cpu")
         return rows.unflatten(1, self.image_shape_) if view == "images" else rows
 
     def _learn_classes(self, labels: ArrayLike | None, n: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
-from vlalign_lib._validate import Rule, check_choice
+from vlalign_lib._validate import Rule, as_flag, check_choice
 from vlalign_lib.losses import triplet_loss
 from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.methods._inputs import own_classes
@@ -62,7 +62,8 @@ class Triplet(DeepMethod):
 
     needs_strangers: ClassVar[bool] = True
     _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {
-        "positives": partial(check_choice, choices=("class", "pair"))
+        "positives": partial(check_choice, choices=("class", "pair")),
+        "intra": as_flag,
     }
 
     margin: float = 0.2
