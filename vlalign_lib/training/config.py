@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlalign_lib._validate import as_number, as_seed, as_whole, check_choice
+from vlalign_lib._validate import as_flag, as_number, as_seed, as_whole, check_choice
 
 # What may differ when a run is continued, because no number depends on it.
 _FREE = frozenset(
@@ -134,7 +134,7 @@ _FLAGS = ("progress", "drop_last", "resume", "tensorboard")
 _RULES: dict[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_WHOLE, as_whole),
     **dict.fromkeys(_ABOVE_0, partial(as_number, above=0)),
-    **dict.fromkeys(_FLAGS, _instance(bool | np.bool_, "True or False")),
+    **dict.fromkeys(_FLAGS, as_flag),
     "weight_decay": partial(as_number, low=0),
     "seed": as_torch_seed,
     "device": _instance(str, 'a name such as "cpu" or "auto"'),
