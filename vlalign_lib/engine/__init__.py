@@ -13,7 +13,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
-FORMS: dict[str, str] = {}
+FORMS: dict[str, str] = {
+    "soft_dtw": "soft_dtw.forms:soft_dtw",
+    "soft_alignment": "soft_dtw.forms:soft_alignment",
+    "euclidean_cost": "soft_dtw.distances:euclidean",
+    "s2dtw_smoothing": "soft_dtw.smoothing:smoothed",
+}
 """``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
 
 
