@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         yield Path(name)
         with open(name, "rb+") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
+            _sync(written.fileno())
+        with suppress(OSError):  # a disk without owners (exFAT, a cloud's) refuses
+            os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
         os.replace(name, target)
     except BaseException:
         with suppress(OSError):
@@ -38,6 +40,15 @@ def remove_leftovers(target: Path) -> None:
     for path in target.parent.glob(f".{target.name}.*"):
         with suppress(OSError):
             path.unlink()
+
+
+def _sync(handle: int) -> None:
+    """Put a file on the disk, as far as its file system knows how to."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

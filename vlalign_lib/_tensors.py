@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,8 @@ from torch import Tensor
 from torch._C import _functorch as functorch
 from torch.autograd import forward_ad
 
-from vlalign_lib._validate import is_one_of
+from vlalign_lib._validate import as_number as as_number
+from vlalign_lib._validate import check_choice as check_choice
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -121,33 +121,6 @@ def check_same_device(*tensors: Tensor) -> None:
     devices = sorted({str(tensor.device) for tensor in tensors})
     if len(devices) > 1:
         raise ValueError(f"expected tensors on one device, got them on {' and '.join(devices)}")
-
-
-def as_number(
-    value: Any, name: str, *, low: float | None = None, above: float | None = None
-) -> float:
-    """Return a finite Python number, at least ``low`` and greater than ``above`` where given.
-
-    Raises:
-        ValueError: not a number, not finite, too small.
-    """
-    if not isinstance(value, int | float) and getattr(value, "size", None) is not None:
-        with suppress(AttributeError, ValueError, RuntimeError):
-            value = value.item()  # a numpy scalar or a tensor of one element
-    least = f" of at least {low:g}" if low is not None else ""
-    least = f" greater than {above:g}" if above is not None else least
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number{least}, got {value!r}")
-    if (low is not None and value < low) or (above is not None and value <= above):
-        raise ValueError(f"{name}: expected a number{least}, got {value!r}")
-    return float(value)
-
-
-def check_choice(value: Any, name: str, choices: Sequence[str]) -> None:
-    """Raise a ValueError unless ``value`` is one of the words."""
-    if not is_one_of(value, tuple(choices)):
-        words = ", ".join(f'"{choice}"' for choice in choices)
-        raise ValueError(f"{name}: expected one of {words}, got {value!r}")
 
 
 def reduce_loss(values: Tensor, reduction: Reduction) -> Tensor:

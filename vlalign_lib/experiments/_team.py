@@ -101,7 +101,7 @@ def use_own_gpu(device: str) -> None:
         return
     import torch
 
-    from vlalign_lib.training.distributed import own_gpu
+    from vlalign_lib.training import own_gpu
 
     if torch.cuda.is_available():
         try:
