@@ -13,7 +13,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
-FORMS: dict[str, str] = {}
+FORMS: dict[str, str] = {
+    "kernel_view": "canonical:kernel_view",
+    "leading_svd": "canonical:leading_svd",
+    "linear_view": "canonical:linear_view",
+}
 """``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
 
 
