@@ -25,6 +25,9 @@ FORMS: dict[str, str] = {
     "training.load_weights": "keeper.checkpoints:load_weights",
     "training.own_gpu": "keeper.processes:own_gpu",
     "training.world": "keeper.processes:world",
+    "kernel_view": "canonical:kernel_view",
+    "leading_svd": "canonical:leading_svd",
+    "linear_view": "canonical:linear_view",
 }
 """``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
 
