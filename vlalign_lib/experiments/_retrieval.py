@@ -19,6 +19,7 @@ from vlalign_lib.data import (
     load_wikipedia_deep,
 )
 from vlalign_lib.experiments._experiment import OFFICIAL, Measurement
+from vlalign_lib.experiments._phrases import ANSWERS, PHRASES
 from vlalign_lib.experiments._record import array_hash
 from vlalign_lib.experiments._scores import (
     Matrix,
@@ -27,7 +28,6 @@ from vlalign_lib.experiments._scores import (
     partner_scores,
     query_intervals,
 )
-from vlalign_lib.experiments.retrieval import ANSWERS, PHRASES
 from vlalign_lib.methods import METHODS
 from vlalign_lib.metrics import nearest
 
