@@ -1,7 +1,7 @@
-"""Soft-DTW on the processor: the functions of ``_torch`` on compiled vector loops.
+"""Soft-DTW on the processor: values, alignments and their derivatives on vector loops.
 
-The loops put either pairs or rows side by side (``_numba_pairs``, ``_numba_rows``); what they
-cannot do is done one cell at a time (``_numba_exact``). Here is decided which of them run, on how
+The loops put either pairs or rows side by side (``pairs``, ``rows``); what they
+cannot do is done one cell at a time (``exact``). Here is decided which of them run, on how
 many threads. Nothing is kept from forward but the costs: to compute the transition probabilities
 again, block by block in the cache, is quicker than to write them to memory and to read them back.
 """
@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlalign_lib.temporal import _numba_exact, _numba_pairs, _numba_rows
-from vlalign_lib.temporal._numba_cell import LARGEST
-from vlalign_lib.temporal._numba_lanes import BYTES
+from vlalign_lib.engine.soft_dtw import exact, pairs, rows
+from vlalign_lib.engine.soft_dtw.cell import LARGEST
+from vlalign_lib.engine.soft_dtw.lanes import BYTES
 
 State = tuple[Tensor, ...]
 WORTH_A_THREAD = 400_000  # cells that keep a thread busy for much longer than it takes to start
@@ -88,7 +88,7 @@ def _run(
     if scale.limit > 0 and n > 1 and m > 1:
         lanes = BYTES // answer.itemsize
         by_pairs = _lanes_are_pairs(size, n, m, lanes)
-        function = getattr(_numba_pairs if by_pairs else _numba_rows, name)
+        function = getattr(pairs if by_pairs else rows, name)
         blocks = -(-size // lanes) if by_pairs else size
         threads = max(1, min(torch.get_num_threads(), blocks, size * n * m // WORTH_A_THREAD))
         others: list[tuple[Any, ...]]
@@ -103,7 +103,7 @@ def _run(
 
         _share(work, blocks, threads)
     if odd.any():
-        getattr(_numba_exact, name)(*arrays, ends, odd, n, m, gamma, scale.limit, answer)
+        getattr(exact, name)(*arrays, ends, odd, n, m, gamma, scale.limit, answer)
 
 
 def _scratch(least: int, dtype: np.dtype[Any], which: int) -> NDArray[Any]:

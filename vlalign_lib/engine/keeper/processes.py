@@ -102,7 +102,7 @@ def world(*, device: str = "auto", timeout: float = 600.0) -> World:
         if torch.cuda.is_available() and not device.startswith("cpu"):
             torch.cuda.set_device(own_gpu())
         # Without a named backend, tensors on the CPU travel by Gloo and those on GPUs by NCCL.
-        dist.init_process_group(timeout=timedelta(seconds=timeout))
+        dist.init_process_group(timeout=timedelta(seconds=float(timeout)))
         atexit.register(_leave)
     return World(dist.get_rank(), dist.get_world_size(), _local_rank())
 
@@ -145,19 +145,15 @@ def average_gradients(weights: Sequence[nn.Parameter]) -> None:
             weight.grad = mean.view_as(weight).clone() if by_any else None
 
 
-def mean_over_processes(value: Tensor) -> float:
+def mean_over_processes(value: Tensor | float, device: torch.device) -> float:
     """Return the mean of a scalar over the processes, the same number on each."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return float(value.detach())
-    total = value.detach().double().clone()
+    total = torch.tensor(float(value), dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return float(total) / dist.get_world_size()
 
 
 def copy_from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors in place with those of rank 0."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return
     present = [tensor.detach() for tensor in tensors]
     for dtype in dict.fromkeys(tensor.dtype for tensor in present):
         alike = [tensor for tensor in present if tensor.dtype == dtype]
@@ -169,8 +165,6 @@ def copy_from_first(tensors: Iterable[Tensor]) -> None:
 
 def gather_objects(thing: Any) -> list[Any]:
     """Return what each process holds, in the order of the ranks."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return [thing]
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, thing)
     return found
@@ -192,11 +186,17 @@ def check_alike(**mine: str) -> None:
 
 def object_from_first(thing: Any) -> Any:
     """Return what rank 0 holds."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return thing
     box = [thing]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def own_device(name: str) -> str:
+    """Return the name of this process's own GPU where ``name`` leaves open which one it is."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and name in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{own_gpu()}"
+    return name
 
 
 def own_gpu() -> int:

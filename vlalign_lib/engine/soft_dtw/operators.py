@@ -1,7 +1,7 @@
 """The recursions as operators that ``torch.compile`` takes as they are, without looking inside.
 
 Only compiled code comes through here. What an operator keeps has to be among its outputs, with
-shapes known in advance, and that of the backends is not: so each derivative runs the forward
+shapes known in advance, and that of the kernels is not: so each derivative runs the forward
 recursion again.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlalign_lib.temporal._backend import backend_for
+from vlalign_lib.engine.soft_dtw.forms import kernels_of
 
 MATRIX = "(Tensor cost, Tensor? lengths, float gamma) -> Tensor"
 PRODUCT = "(Tensor cost, Tensor direction, Tensor? lengths, float gamma) -> Tensor"
@@ -23,7 +23,7 @@ def values(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the soft-DTW values (B,) of costs (B, n, m)."""
     if len(cost) == 0:
         return cost.new_zeros(0)
-    return backend_for(cost.device).forward(cost.contiguous(), lengths, gamma, keep=False)[0]
+    return kernels_of(cost.device.type).forward(cost.contiguous(), lengths, gamma, keep=False)[0]
 
 
 @torch.library.custom_op("vlalign::soft_alignment", mutates_args=(), schema=MATRIX)
@@ -31,7 +31,7 @@ def alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the expected alignments (B, n, m)."""
     if len(cost) == 0:
         return cost.clone()
-    backend = backend_for(cost.device)
+    backend = kernels_of(cost.device.type)
     _, state = backend.forward(cost.contiguous(), lengths, gamma, keep=True)
     return backend.alignment(state, lengths, gamma, tuple(cost.shape)).to(cost.dtype)
 
@@ -41,7 +41,7 @@ def products(cost: Tensor, direction: Tensor, lengths: Tensor | None, gamma: flo
     """Return the derivative (B, n, m) of the expected alignments in a direction."""
     if len(cost) == 0:
         return cost.clone()
-    backend = backend_for(cost.device)
+    backend = kernels_of(cost.device.type)
     _, state = backend.forward(cost.contiguous(), lengths, gamma, keep=True)
     expected = backend.alignment(state, lengths, gamma, tuple(cost.shape)).to(cost.dtype)
     return backend.hessian_product(state, expected, direction.contiguous(), lengths, gamma)

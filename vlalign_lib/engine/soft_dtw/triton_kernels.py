@@ -1,6 +1,6 @@
 r"""The recursions of soft-DTW as Triton kernels, for CUDA devices.
 
-The functions are those of ``_torch``, where the mathematics is written down. All three sweep the
+Values, alignments and their derivatives, as ``temporal`` defines them. All three sweep the
 anti-diagonals of the matrix, and what the cells of one hand to the next stays in registers.
 
 **Lanes and steps.** A program has 32 lanes, the threads of one warp. A lane owns a row and moves

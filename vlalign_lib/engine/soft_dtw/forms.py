@@ -1,84 +1,101 @@
-"""The recursions inside autograd: values, expected alignments, and their derivatives.
+"""The recursions of soft-DTW inside autograd: values, expected alignments, their derivatives.
 
 ``_Values`` differentiates into ``_Alignment`` and that into ``_HessianProduct``; each runs on the
-backend. From the third derivative on, the torch reference is differentiated, which autograd can
-take as far as anybody likes. What forward keeps is handed on, so that nothing is computed twice,
-and nothing is kept where no gradient is asked for. The transforms of ``torch.func`` and forward
-mode, which need more than a backward pass, are given the reference too; ``torch.compile`` is
-given operators.
+kernels of its device. From the third derivative on, the plain form is differentiated, which
+autograd can take as far as anybody likes. What forward keeps is handed on, so that nothing is
+computed twice, and nothing is kept where no gradient is asked for. The transforms of
+``torch.func`` and forward mode, which need more than a backward pass, and devices without kernels
+are left to the plain form; ``torch.compile`` is given operators.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from vlalign_lib.temporal import _ops, _torch
-from vlalign_lib.temporal._backend import State, backend_for
-from vlalign_lib.temporal._checks import is_transformed
+from vlalign_lib._fast import give_up, plain_of
+from vlalign_lib._tensors import is_transformed
+
+State = tuple[Tensor, ...]
+KERNELS = {"cpu": "loops", "cuda": "triton_kernels"}
 
 
-def soft_dtw_values(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
+class Kernels(Protocol):
+    """The recursions on contiguous tensors (B, n, m) outside autograd."""
+
+    forward: Callable[..., tuple[Tensor, State]]
+    alignment: Callable[..., Tensor]
+    hessian_product: Callable[..., Tensor]
+
+
+@cache
+def kernels_of(kind: str) -> Kernels:
+    """Return the module of kernels for a kind of device."""
+    return cast(Kernels, importlib.import_module(f"{__package__}.{KERNELS[kind]}"))
+
+
+def soft_dtw(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the values (B,) of checked costs (B, n, m), differentiable to any order."""
     if torch.compiler.is_compiling():
-        return _ops.values(cost, lengths, gamma)
-    if len(cost) == 0:
-        return cost.sum((1, 2))
-    if is_transformed(cost, lengths):
-        return _torch.differentiable(cost, lengths, gamma)
+        return _operators().values(cost, lengths, gamma)
+    if _is_left_to_the_plain_form(cost, lengths):
+        return NotImplemented
     if torch.is_grad_enabled() and cost.requires_grad:
         return _applied(_Values, cost, lengths, gamma)
     return _forward(cost, lengths, gamma, keep=False)[0]
 
 
-def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
+def soft_alignment(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
     """Return the expected alignments (B, n, m), differentiable to any order."""
     if torch.compiler.is_compiling():
-        return _ops.alignments(cost, lengths, gamma)
-    if len(cost) == 0:
-        return cost.clone()
-    if is_transformed(cost, lengths):
-        return torch.func.grad(lambda c: _torch.differentiable(c, lengths, gamma).sum())(cost)
+        return _operators().alignments(cost, lengths, gamma)
+    if _is_left_to_the_plain_form(cost, lengths):
+        return NotImplemented
     if torch.is_grad_enabled() and cost.requires_grad:
         return _applied(_Alignment, cost, lengths, gamma)
     _, state = _forward(cost, lengths, gamma, keep=True)
     return _alignment(cost, state, lengths, gamma)
 
 
-def hard_alignments(cost: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the DTW values (B,), differentiable, and the one best path (B, n, m) as ones."""
-    if torch.compiler.is_compiling():
-        return _ops.values(cost, lengths, 0.0), _ops.alignments(cost.detach(), lengths, 0.0)
-    if is_transformed(cost, lengths):
-        raise RuntimeError(
-            "dtw returns paths of different lengths, which torch.func cannot follow; "
-            "soft_dtw(cost, 0.0) has the same values"
-        )
-    if len(cost) == 0:
-        return cost.sum((1, 2)), cost.detach().clone()
-    values, state = _forward(cost, lengths, 0.0, keep=True)
-    if torch.is_grad_enabled() and cost.requires_grad:
-        values = _applied(_Values, cost, lengths, 0.0)
-    return values, _alignment(cost, state, lengths, 0.0)
+def _is_left_to_the_plain_form(cost: Tensor, lengths: Tensor | None) -> bool:
+    return len(cost) == 0 or cost.device.type not in KERNELS or is_transformed(cost, lengths)
+
+
+def _operators() -> Any:
+    """Return the operators, which are registered with torch at their first use."""
+    return importlib.import_module(f"{__package__}.operators")
 
 
 def _forward(
     cost: Tensor, lengths: Tensor | None, gamma: float, *, keep: bool
 ) -> tuple[Tensor, State]:
     plain = cost.detach().resolve_neg().contiguous()
-    return backend_for(cost.device).forward(plain, lengths, gamma, keep=keep)
+    return kernels_of(cost.device.type).forward(plain, lengths, gamma, keep=keep)
 
 
 def _alignment(cost: Tensor, state: State, lengths: Tensor | None, gamma: float) -> Tensor:
-    found = backend_for(cost.device).alignment(state, lengths, gamma, tuple(cost.shape))
-    return found.to(cost.dtype)
+    try:
+        kernels = kernels_of(cost.device.type)
+        return kernels.alignment(state, lengths, gamma, tuple(cost.shape)).to(cost.dtype)
+    except Exception as error:  # a damaged cache of compiled code, met in a backward pass
+        result: Tensor = plain_of("soft_alignment")(cost.detach(), lengths, gamma)
+        give_up("soft_dtw", error)
+        return result
 
 
 def _product(
-    state: State, expected: Tensor, direction: Tensor, lengths: Tensor | None, gamma: float
+    cost: Tensor,
+    state: State,
+    expected: Tensor,
+    direction: Tensor,
+    lengths: Tensor | None,
+    gamma: float,
 ) -> Tensor:
     if is_transformed(direction):
         raise RuntimeError(
@@ -86,8 +103,16 @@ def _product(
             "is_grads_batched=True (vectorize=True), or use torch.func, which takes many"
         )
     direction = direction.detach().resolve_neg().contiguous()
-    backend = backend_for(direction.device)
-    return backend.hessian_product(state, expected.detach(), direction, lengths, gamma)
+    try:
+        kernels = kernels_of(direction.device.type)
+        return kernels.hessian_product(state, expected.detach(), direction, lengths, gamma)
+    except Exception as error:
+        with torch.enable_grad():
+            c = cost.detach().requires_grad_()
+            product = (plain_of("soft_alignment")(c, lengths, gamma) * direction).sum()
+            (result,) = torch.autograd.grad(product, c)
+        give_up("soft_dtw", error)
+        return result
 
 
 def _applied(function: type[Function], *inputs: Any) -> Tensor:
@@ -134,7 +159,7 @@ class _Alignment(Function):
         if torch.is_grad_enabled():
             inputs = (cost, gradient, expected.detach(), lengths, ctx.gamma, *state)
             return _applied(_HessianProduct, *inputs), *none
-        return _product(tuple(state), expected, gradient, lengths, ctx.gamma), *none
+        return _product(cost, tuple(state), expected, gradient, lengths, ctx.gamma), *none
 
 
 class _HessianProduct(Function):
@@ -150,7 +175,7 @@ class _HessianProduct(Function):
     ) -> Tensor:
         ctx.save_for_backward(cost, direction, lengths)
         ctx.gamma, ctx.states = gamma, len(state)
-        return _product(state, expected, direction, lengths, gamma)
+        return _product(cost, state, expected, direction, lengths, gamma)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -160,8 +185,7 @@ class _HessianProduct(Function):
             # New names for the same tensors: the direction may itself depend on the cost, and
             # only the derivative with respect to the cost as written here is wanted.
             c, z = (_renamed(tensor, further) for tensor in (cost, direction))
-            values = _torch.differentiable(c, lengths, ctx.gamma).sum()
-            (expected,) = torch.autograd.grad(values, c, create_graph=True)
+            expected = plain_of("soft_alignment")(c, lengths, ctx.gamma)
             if not expected.requires_grad:  # a single cell, or a hard minimum: E is constant
                 return *(torch.zeros_like(cost) for _ in range(2)), *(None,) * (3 + ctx.states)
             (product,) = torch.autograd.grad(expected, c, z, create_graph=True)

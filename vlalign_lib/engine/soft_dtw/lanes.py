@@ -19,7 +19,6 @@ infinities mean what they mean.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,8 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import intrinsic, models, register_model
+
+from vlalign_lib.engine import _numba
 
 BYTES = 128
 REGISTER = 64  # bytes of a row of a tile, below
@@ -215,19 +216,9 @@ class Vector:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile what Python calls, and keep the compiled code where there is a folder for it.
-
-    Numba looks at the date of the function's own file only, so the name under which the code is
-    kept tells what all of the loops and what they are made of look like.
-    """
-    sources = sorted(Path(__file__).parent.glob("_numba*.py"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    function.__qualname__ += f"-{digest[:12]}"
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no such folder: compile in every process
-        return numba.njit(**options)(function)
+    """Compile what Python calls; what all of the loops look like decides whether it is kept."""
+    sources = Path(__file__).parent.glob("*.py")
+    return _numba.compiled(function, sources=sources, error_model="numpy")
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:

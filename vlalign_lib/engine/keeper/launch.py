@@ -6,12 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vlalign_lib._validate import check_mapping
-from vlalign_lib.training._checks import check_whole, is_real
+from vlalign_lib._validate import as_number, as_whole, check_mapping
 
 _RANK = re.compile(r"^\[rank\d+\]: ?")  # which torch writes before each line of a traceback
 # torchrun's own exception, and those of processes whose partner has gone.
@@ -29,7 +29,7 @@ def launch(
 
     It is ``python -m torch.distributed.run --standalone --nproc-per-node N -m MODULE …`` in a
     process of its own, so that a notebook can start what must not run inside it. In each of
-    them :func:`fit` finds the others by itself.
+    them :func:`vlalign_lib.training.fit` finds the others by itself.
 
     Args:
         module: name of a module that can be run with ``python -m``, or path of a ``.py`` file.
@@ -54,7 +54,7 @@ def launch(
         Linux-6.1-x86_64-with-glibc2.36
     """
     _check(module, environment, timeout)
-    check_whole("processes", processes)
+    processes = as_whole(processes, "processes")
     threads = max(1, (os.cpu_count() or 1) // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes)]
@@ -68,24 +68,29 @@ def launch(
         errors="replace",
     )
     last: deque[str] = deque(maxlen=100)  # the launcher's own words take half of them
-    exceptions = _Exceptions()
-    clock = _Clock(started, timeout)
+    rang = threading.Event()
+
+    def ring() -> None:
+        rang.set()
+        _stop(started)
+
+    clock = threading.Timer(threading.TIMEOUT_MAX if timeout is None else float(timeout), ring)
+    clock.start()
     try:
         assert started.stdout is not None
         for line in started.stdout:
             last.append(line)
-            exceptions.hear(line)
             print(line, end="", flush=True)
         code = started.wait()
     finally:
-        clock.stop()
+        clock.cancel()
         _stop(started)
-    if clock.rang:
+    if rang.is_set():
         raise TimeoutError(f"{module}: stopped after {timeout:g} s, before it had finished")
     if code != 0:
         raise RuntimeError(
             f"{module}: one of {processes} processes failed (exit code {code})"
-            f"{exceptions.cause}; they ended with\n" + "".join(last)
+            f"{_cause(last)}; they ended with\n" + "".join(last)
         )
 
 
@@ -101,55 +106,22 @@ def _check(module: Any, environment: Any, timeout: Any) -> None:
                 raise ValueError(
                     f"environment: expected texts, got {name!r}: {value!r}; write {str(value)!r}"
                 )
-    if timeout is not None and not (is_real(timeout) and timeout > 0):
-        raise ValueError(
-            f"timeout: expected seconds above 0, or None to wait for ever, got {timeout!r}"
-        )
+    if timeout is not None:
+        as_number(timeout, "timeout", above=0)
 
 
-class _Exceptions:
-    """Finds, in what processes print, the exceptions that end their tracebacks."""
-
-    def __init__(self) -> None:
-        self._found: list[str] = []
-        self._inside = False
-
-    def hear(self, line: str) -> None:
-        """Read the next line."""
+def _cause(lines: Iterable[str]) -> str:
+    """Return the last exception that ends a traceback, one that others follow from if possible."""
+    found, inside = [], False
+    for line in lines:
         text = _RANK.sub("", line.rstrip())
         if text.startswith("Traceback (most recent call last)"):
-            self._inside = True
-        elif self._inside and text and not text[0].isspace():
-            self._inside = False
-            self._found.append(text)
-
-    @property
-    def cause(self) -> str:
-        """The last one, unless it only tells that something else has failed."""
-        causes = [text for text in self._found if not any(word in text for word in _FOLLOWS)]
-        return "".join(f": {text}" for text in (causes or self._found)[-1:])
-
-
-class _Clock:
-    """Stops a process after some seconds, unless it is stopped itself before."""
-
-    def __init__(self, process: subprocess.Popen[str], seconds: float | None) -> None:
-        import threading
-
-        self.rang = False
-        self._process = process
-        self._timer = None if seconds is None else threading.Timer(seconds, self._ring)
-        if self._timer is not None:
-            self._timer.start()
-
-    def _ring(self) -> None:
-        self.rang = True
-        _stop(self._process)
-
-    def stop(self) -> None:
-        """Do not ring any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+            inside = True
+        elif inside and text and not text[0].isspace():
+            inside = False
+            found.append(text)
+    causes = [text for text in found if not any(word in text for word in _FOLLOWS)]
+    return "".join(f": {text}" for text in (causes or found)[-1:])
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

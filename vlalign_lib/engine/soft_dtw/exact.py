@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from vlalign_lib.temporal._numba_lanes import compiled, part
+from vlalign_lib.engine.soft_dtw.lanes import compiled, part
 
 
 @part

@@ -7,7 +7,7 @@ are the transition probabilities.
 
 A cost that no path may pay (+inf) gets the exponent ``FORBIDDEN``, far below all others: its share
 is exactly zero beside any open cell. Costs so large that exponents might reach that far are *odd*,
-as are NaN and -inf: ``_numba_exact`` computes their matrices.
+as are NaN and -inf: ``exact`` computes their matrices.
 """
 
 # mypy: ignore-errors
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from vlalign_lib.temporal._numba_lanes import bits, on_lanes, part
+from vlalign_lib.engine.soft_dtw.lanes import bits, on_lanes, part
 
 # Exponents. Those of a matrix whose costs are within the limit stay above -LARGEST; one forbidden
 # cell takes a path below 2 * -LARGEST, and no exponent falls below FLOOR.

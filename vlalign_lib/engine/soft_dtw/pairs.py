@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlalign_lib.temporal._numba_cell import (
+from vlalign_lib.engine.soft_dtw.cell import (
     cell,
     is_reached,
     plus,
@@ -22,7 +22,7 @@ from vlalign_lib.temporal._numba_cell import (
     unreachable,
     value_of,
 )
-from vlalign_lib.temporal._numba_lanes import (
+from vlalign_lib.engine.soft_dtw.lanes import (
     bits,
     compiled,
     gather_tile,
