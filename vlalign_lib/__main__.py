@@ -154,7 +154,7 @@ def _add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from vlalign_lib.data._cli import add_parser
+    from vlalign_lib.experiments._data import add_parser
 
     add_parser(commands)
 

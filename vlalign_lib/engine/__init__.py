@@ -13,7 +13,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
-FORMS: dict[str, str] = {}
+FORMS: dict[str, str] = {
+    "average_precisions": "ranks:average_precisions",
+    "count_above": "ranks:count_above",
+    "expected_cut": "ranks:expected_cut",
+    "expected_precisions": "ranks:expected_precisions",
+    "tie_blocks": "ranks:tie_blocks",
+}
 """``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
 
 
