@@ -164,7 +164,7 @@ def test_memory_does_not_grow_with_queries_times_gallery(engine):
     finally:
         tracemalloc.stop()
     whole = n * n * 4
-    assert peak < (16e6 if engine == "engine" else 24e6) < whole / 6
+    assert peak < (16e6 if engine == "engine" else 22e6) < whole / 6
 
 
 def run(code, **environment):
