@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vlalign_lib._validate import Rule, is_whole
+from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import classification_proxy_loss, contrastive_pair_loss
-from vlalign_lib.methods._base import DeepMethod, own_classes
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
+from vlalign_lib.methods._inputs import own_classes
 from vlalign_lib.models.encoders import encoder_for
 from vlalign_lib.training import FitContext
 
@@ -45,6 +49,13 @@ class _TwoGrains(nn.Module):
         return joined
 
 
+def _as_regions(value: Any, name: str) -> int:
+    """Return how many cells lie along each side of a picture, 0 for none."""
+    if is_whole(value) and (value == 0 or value >= 2):
+        return int(value)
+    raise ValueError(f"{name}: expected 0 or a whole number from 2, got {value!r}")
+
+
 @dataclass(kw_only=True, repr=False, eq=False)
 class CCL(DeepMethod):
     r"""Train two encoders on all pairs of the batch, alike or not, and on classes.
@@ -56,7 +67,8 @@ class CCL(DeepMethod):
             [m - \lVert u_i - v_j \rVert]_+^2 & c_i \ne c_j
         \end{cases} \; + \; \beta \, \mathcal L_{\text{classes}}
 
-    on unit vectors u and v, with a softmax classifier for each view in the second term.
+    on unit vectors u and v, with a softmax classifier for each view in the second term. What is
+    embedded are these unit vectors.
 
     The paper has two streams, the whole items and their parts. Feature vectors have no parts, so
     that only the coarse one is left of it; for pictures ``regions`` adds the fine one, with the
@@ -94,6 +106,7 @@ class CCL(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {"regions": _as_regions}
 
     margin: float = 1.0
     class_weight: float = 1.0
@@ -121,8 +134,6 @@ class CCL(DeepMethod):
         )
 
     def _fine(self, k: int) -> nn.Module:
-        if isinstance(self.regions, bool) or not isinstance(self.regions, int) or self.regions < 2:
-            raise ValueError(f"regions: expected 0 or a whole number from 2, got {self.regions!r}")
         if len(self.image_shape_) != 2:
             raise ValueError(
                 f"regions: {self.regions} asked for, but images of shape {self.image_shape_} have "
@@ -143,3 +154,8 @@ class CCL(DeepMethod):
             parts.image_classes(u), parts.text_classes(v), labels, gather=True
         )
         return pairs + self.class_weight * classes
+
+    def _output(self, codes: NDArray[np.float64], view: Name) -> NDArray[np.float64]:
+        lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+        unit: NDArray[np.float64] = codes / np.maximum(lengths, 1e-12)  # as torch's normalize
+        return unit
