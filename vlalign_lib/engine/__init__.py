@@ -14,6 +14,11 @@ from functools import cache
 from typing import Any, cast
 
 FORMS: dict[str, str] = {
+    "average_precisions": "ranks:average_precisions",
+    "count_above": "ranks:count_above",
+    "expected_cut": "ranks:expected_cut",
+    "expected_precisions": "ranks:expected_precisions",
+    "tie_blocks": "ranks:tie_blocks",
     "soft_dtw": "soft_dtw.forms:soft_dtw",
     "soft_alignment": "soft_dtw.forms:soft_alignment",
     "euclidean_cost": "soft_dtw.distances:euclidean",
