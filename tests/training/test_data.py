@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from vlalign_lib.training import ClassBalancedSampler, FitConfig, fit
-from vlalign_lib.training._data import place, rows_of
 
 QUIET = FitConfig(epochs=1, batch_size=2, device="cpu", progress=False)
 
@@ -81,18 +80,15 @@ def test_a_sampler_decides_what_makes_a_batch():
     assert history.steps == 5
 
 
-def test_data_that_do_not_fit_onto_the_gpu_come_batch_by_batch(monkeypatch):
-    columns = [torch.arange(1000.0), None]
-    gpu = torch.device("cuda")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7999, 10**9))
-    assert place(columns, gpu)[0] is columns[0]
-    here = torch.device("cpu")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8000, 10**9))
-    moved = []
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: moved.append(device) or self)
-    place(columns, gpu)
-    assert moved == [gpu]
-    assert rows_of(columns, torch.tensor([3, 1]), here)[0].tolist() == [3.0, 1.0]
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("free", [79, 80])
+def test_data_that_do_not_fit_onto_the_gpu_come_batch_by_batch(monkeypatch, free):
+    moved, to = [], torch.Tensor.to
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
+    monkeypatch.setattr(torch.Tensor, "to", lambda t, *a: moved.append(t.shape) or to(t, *a))
+    seen, _ = taught(nn.Linear(1, 1), (torch.arange(10.0), None), device="cuda")
+    assert {x.device.type for x, _ in seen} == {"cuda"}
+    assert ((10,) in [tuple(shape) for shape in moved[1:]]) == (free == 80)
 
 
 def test_the_cost_is_told():

@@ -253,7 +253,7 @@ def test_a_validation_loss_that_is_not_finite_names_the_epoch():
         ((np.float64(1.0),), {}, r"data\[0\].*shape \(\)"),
         (a_line(4), {"batch_size": 8}, "8 items a step, but the data has 4; use at most 4"),
         (a_line(), {"patience": 2}, "there is no validation data"),
-        (a_line(), {"device": "toaster"}, "no device torch knows"),
+        (a_line(), {"device": "toaster"}, "'toaster' cannot be used here"),
     ],
 )
 def test_nonsense_is_refused(data, changes, message):
@@ -263,14 +263,14 @@ def test_nonsense_is_refused(data, changes, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="no CUDA device here"):
+    with pytest.raises(ValueError, match="'cuda' cannot be used here, with 0 CUDA devices"):
         fit(new_model(), squared_error, a_line(), quiet(device="cuda"))
 
 
 def test_one_gpu_too_many_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ValueError, match="'cuda:1' asked for, but there are 1 CUDA devices"):
+    with pytest.raises(ValueError, match="'cuda:1' cannot be used here, with 1 CUDA devices"):
         fit(new_model(), squared_error, a_line(), quiet(device="cuda:1"))
 
 

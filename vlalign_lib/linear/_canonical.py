@@ -11,6 +11,7 @@ is only a kernel), its singular vectors where everything else would lose digits.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,6 @@ Matrix = NDArray[np.float64]
 _MIN_RCOND = 1e-9
 # A correlation below this is too small to divide by when weights are recovered from a Gram matrix.
 _MIN_CORRELATION = 1e-6
-# The square of a scale below this has lost digits.
-_FAINT = 1e-140
 # Below this size a complete decomposition costs nothing.
 _SMALL = 256
 
@@ -207,48 +206,85 @@ def leading_svd(matrix: Matrix, k: int) -> tuple[Matrix, Matrix, Matrix]:
     return u, s, v @ rotation.T
 
 
-def canonical_pairs(x: View, y: View, k: int) -> tuple[Matrix, Matrix, Matrix]:
+def canonical_pairs(
+    x: View, y: View, asked: int | None, reg: float, *, stacklevel: int
+) -> tuple[Matrix, Matrix, Matrix]:
     """Return score weights a (d_x, k), b (d_y, k) and correlations (k,), descending.
 
-    aᵀ(Z_xᵀZ_x + c_xI)a = (n − 1)I, likewise b, and aᵀZ_xᵀZ_yb is diagonal.
+    aᵀ(Z_xᵀZ_x + c_xI)a = (n − 1)I, likewise b, and aᵀZ_xᵀZ_yb is diagonal. k is what was asked
+    for, or what there is: then, and where a correlation is 1 whatever the data, a warning says so.
     """
+    n = len(x.scores)
+    why = (
+        f"over the {n} pairs the images vary in {x.rank} independent directions and the texts "
+        f"in {y.rank}"
+    )
+    k = available_components(asked, min(x.rank, y.rank), why, stacklevel=stacklevel + 1)
+    if reg == 0:
+        _warn_if_perfect((x.rank, y.rank), n, stacklevel=stacklevel + 1)
     cross = y.whiten_columns(x.whiten_rows((y.scores.T @ x.scores).T))
     u, s, v = leading_svd(cross, k)
-    size = np.sqrt(len(x.scores) - 1)
+    size = np.sqrt(n - 1)
     return size * x.unwhiten(u), size * y.unwhiten(v), np.clip(s, 0.0, 1.0)
 
 
-def standardise(x: NDArray[np.floating], name: str) -> tuple[Matrix, Matrix, Matrix]:
-    """Return (x − mean)/scale in float64, the mean (p,) and the scale (p,).
-
-    A column that never changes keeps the scale 1 and becomes exactly zero.
-    """
-    n = x.shape[0]
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = x.mean(axis=0, dtype=np.float64)
-        z = x - mean
-        scale = np.sqrt(np.einsum("ij,ij->j", z, z) / (n - 1))
-    if not np.isfinite(scale).all():
-        raise ValueError(f"{name}: values too large to square; divide them by a constant first")
-    faint = scale < _FAINT
-    if faint.any():  # squares may have vanished
-        scale[faint] = _faint_scale(z[:, faint])
-    constant = scale <= n * np.finfo(np.float64).eps * np.abs(mean)
-    if constant.all():
-        raise ValueError(
-            f"{name}: all {x.shape[1]} columns are constant over the {n} rows, so there is nothing "
-            "that could go with the other view; check that rows are items"
+def available_components(asked: int | None, most: int, why: str, *, stacklevel: int) -> int:
+    """Return how many components to keep, with a warning where the data have fewer than asked."""
+    if asked is None:
+        return most
+    if asked > most:
+        warnings.warn(
+            f"n_components={asked}, but only {most} can be learned here: {why}; keeping {most} "
+            "(see n_components_)",
+            UserWarning,
+            stacklevel=stacklevel,
         )
-    scale[constant] = 1.0
-    z /= scale
-    z[:, constant] = 0.0
-    return z, mean, scale
+    return min(asked, most)
 
 
-def _faint_scale(z: Matrix) -> Matrix:
-    """Return the standard deviations of centred columns whose squares are no numbers any more."""
-    _, exponents = np.frexp(np.abs(z).max(axis=0))
-    columns = np.ldexp(z, -exponents)
-    length = np.sqrt(np.einsum("ij,ij->j", columns, columns) / (len(z) - 1))
-    scale: Matrix = np.ldexp(length, exponents)
-    return scale
+def _warn_if_perfect(ranks: tuple[int, int], n: int, *, stacklevel: int) -> None:
+    """Warn where n pairs leave so little room that some correlations are 1 whatever the data.
+
+    The centred columns of the two views span subspaces of n − 1 dimensions. Two subspaces whose
+    dimensions add up to more than that must meet.
+    """
+    perfect = min(sum(ranks) - (n - 1), *ranks)
+    if perfect > 0:
+        warnings.warn(
+            f"{n} pairs with {ranks[0]} and {ranks[1]} independent dimensions and reg=0: "
+            f"{perfect} of the correlations are 1 whatever the data; use more than "
+            f"{5 * max(ranks)} pairs, fewer dimensions (pca=), or reg between 1e-4 and 1 "
+            "(chapter 3)",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def settle_signs(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
+    """Flip paired columns so that the entry of largest magnitude in each column of a is positive.
+
+    A pair of directions is defined up to one common sign.
+    """
+    largest = np.abs(a).argmax(axis=0)
+    sign = np.where(a[largest, np.arange(a.shape[1])] < 0, -1.0, 1.0)
+    return a * sign, b * sign
+
+
+def paired_correlation(u: NDArray[np.floating], v: NDArray[np.floating]) -> Matrix:
+    """Return the Pearson correlation of each column of u with that of v, 0 for constant ones."""
+    a, b = _unit_columns(u), _unit_columns(v)
+    return np.clip(np.einsum("ij,ij->j", a, b), -1.0, 1.0)
+
+
+def _unit_columns(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Centre the columns and scale them to length 1; constant columns become 0."""
+    _, exponents = np.frexp(np.abs(x).max(axis=0))
+    x = np.ldexp(
+        x.astype(np.float64), -exponents
+    )  # the same columns, with squares that are numbers
+    centred = x - x.mean(axis=0)
+    length = np.linalg.norm(centred, axis=0)
+    constant = length <= len(x) * np.finfo(np.float64).eps * np.abs(x).max(axis=0)
+    unit: NDArray[np.float64] = centred / np.where(constant, 1.0, length)
+    unit[:, constant] = 0.0
+    return unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vlalign_lib._tensors import as_number
+from vlalign_lib._validate import as_number
 
 
 def warmup_cosine(step: int, total: int, *, warmup: int = 0, start: float = 0.0) -> float:
