@@ -86,8 +86,8 @@ def test_all_processes_end_with_a_run_that_is_stopped(number, code, long_run):
 @linux
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_run_that_is_stopped_while_it_starts_its_processes_ends_them_too(number, code, long_run):
-    # the run itself, multiprocessing's tracker, and a first worker that still imports
-    wait_until(lambda: len(in_group(long_run.pid)) >= 3, 300)
+    # the run itself, two trackers of resources, and a first worker that still imports
+    wait_until(lambda: len(in_group(long_run.pid)) >= 4, 300)
     (os.killpg if number == signal.SIGINT else os.kill)(long_run.pid, number)
     assert long_run.wait(timeout=60) == code
     wait_until(lambda: not in_group(long_run.pid), 30)
