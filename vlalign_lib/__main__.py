@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NoReturn
 
 import vlalign_lib
@@ -67,6 +68,7 @@ class _Parser(argparse.ArgumentParser):
                     yield from action.choices[name]._words()
 
 
+@any_encoding()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
@@ -83,11 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         >>> main(["table", "linear", "--format", "pdf"])
         2
     """
-    with any_encoding():
-        return _main(arguments)
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     from vlalign_lib.experiments import LedgerError, RunInProgress, SettingError
 
     parser = _parser()
@@ -281,15 +278,14 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = diagnose()
     marks = {"ok": "✓", "warning": "!", "problem": "✗"}
-    section = ""
-    for finding in findings:
-        if finding.section != section:
-            section = finding.section
-            print(f"\n{section}" if finding is not findings[0] else section)
-        print(f"  {marks[finding.state]} {finding.text}")
+    for section, lines in groupby(findings, key=lambda finding: finding.section):
+        print(section)
+        for finding in lines:
+            print(f"  {marks[finding.state]} {finding.text}")
+        print()
     problems = sum(finding.state == "problem" for finding in findings)
     warned = sum(finding.state == "warning" for finding in findings)
-    print(f"\n{problems} problem(s), {warned} warning(s)")
+    print(f"{problems} problem(s), {warned} warning(s)")
     return EXIT_FAILED if problems else EXIT_OK
 
 

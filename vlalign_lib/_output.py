@@ -28,11 +28,11 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(NEAREST, _nearest)
 
 
-def say(text: str, file: Any = None) -> None:
+def say(text: str, file: Any = None, *, end: str = "\n") -> None:
     """Print ``text``, whatever the encoding of the stream (standard output)."""
     stream = file or sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, NEAREST).decode(encoding), file=stream)
+    print(text.encode(encoding, NEAREST).decode(encoding), file=stream, end=end, flush=True)
 
 
 @contextmanager

@@ -33,12 +33,13 @@ from vlalign_lib.experiments import (
 from vlalign_lib.experiments.fusion import FusionExperiment
 from vlalign_lib.experiments.linear import LinearExperiment
 
+PLAIN = {"datasets": "digits", "methods": "cfa"}
 QUICK = {"datasets": "digits", "methods": "cca,cfa", "components": "5,10", "cca_regs": "0.1"}
 SLOW = {"methods": "left,early,late", "epochs": "12", "patience": "12"}
 
 
-def quick(**changes):
-    return run("linear", **{"seeds": 2, "settings": QUICK, "progress": False, **changes})
+def quick(experiment="linear", **changes):
+    return run(experiment, **{"seeds": 2, "settings": QUICK, "progress": False, **changes})
 
 
 def without_times(record):
@@ -89,41 +90,24 @@ def test_a_run_writes_one_record_a_case_with_everything_needed_to_repeat_it(own_
         assert record.energy["joules"] >= 0
         assert "estimate" in record.energy["method"]
         assert len(record.date) == 10
-    # nothing but the records and the lock is left
-    assert len(files_of(own_folders / "ledger", "*")) == 4  # linear/, linear/trials/, two files
-    assert [path.name for path in files_of(own_folders / "cache" / "runs", "*")] == [
-        "linear",
-        "lock",
-    ]
+    # nothing but the records and the lock is left; trials stay out of the ledger
+    trials = own_folders / "ledger" / "linear" / "trials"
+    assert [*report.paths] == files_of(own_folders / "ledger", "*.json") == files_of(trials, "*")
+    assert load_records("linear", folder=results_dir()) == []
+    left = [path.name for path in files_of(own_folders / "cache" / "runs", "*")]
+    assert left == ["linear", "lock"]
+    again = quick()
+    assert again.measured == 4
+    assert [*map(without_times, again.records)] == [*map(without_times, report.records)]
 
 
 def test_the_tiers_own_configuration_is_filed_under_the_plain_key(own_folders):
-    report = run(
-        "linear", seeds=1, settings={"datasets": "digits", "methods": "cfa"}, progress=False
-    )
+    report = quick(seeds=1, settings=PLAIN)
     assert report.paths == (own_folders / "ledger" / "linear" / "digits-cfa.json",)
     assert load_records("linear", folder=results_dir()) == list(report.records)
-    larger = run(
-        "linear",
-        "colab",
-        seeds=1,
-        settings={"datasets": "digits", "methods": "cfa"},
-        progress=False,
-    )
+    larger = quick(tier="colab", seeds=1, settings=PLAIN)
     assert larger.paths[0].name == "digits-cfa-colab.json"
     assert larger.records[0].tier == "colab"
-
-
-def test_trials_stay_out_of_the_ledger(own_folders):
-    report = quick()
-    assert all(path.parent == own_folders / "ledger" / "linear" / "trials" for path in report.paths)
-    assert load_records("linear", folder=results_dir()) == []
-
-
-def test_the_numbers_are_the_same_every_time():
-    first, second = quick(), quick()
-    assert first.measured == second.measured == 4
-    assert [*map(without_times, first.records)] == [*map(without_times, second.records)]
 
 
 def test_the_numbers_do_not_depend_on_how_many_threads_there_are(own_folders, vlalign):
@@ -227,32 +211,18 @@ def interrupted(monkeypatch, after):
             quick()
 
 
-def test_parts_of_another_configuration_are_not_taken_over(monkeypatch):
+def test_finished_parts_are_taken_over_by_the_same_command_alone(monkeypatch):
     interrupted(monkeypatch, after=3)
-    other = quick(settings={**QUICK, "components": "5"})
-    assert other.resumed == 0
-    assert quick().resumed == 3  # the stopped run's own parts are still there
-
-
-def test_parts_of_other_code_or_packages_are_not_taken_over(monkeypatch):
+    assert quick(settings={**QUICK, "components": "5"}).resumed == 0
     for name, value in (
         ("vlalign_lib.experiments._part.source_hash", lambda: "0" * 16),
         ("vlalign_lib.__version__", "0"),
     ):
-        interrupted(monkeypatch, after=3)
         with monkeypatch.context() as patch:
             patch.setattr(name, value)
             assert quick().resumed == 0
-        assert quick().resumed == 3
-
-
-def test_more_seeds_take_over_the_finished_ones(monkeypatch):
-    interrupted(monkeypatch, after=2)
-    report = quick(seeds=3)
-    assert (report.resumed, report.measured) == (2, 4)
-
-
-def test_fresh_forgets_what_a_stopped_run_had_done(monkeypatch):
+    report = quick(seeds=3)  # the stopped run's own parts are still there, of whatever seeds
+    assert (report.resumed, report.measured) == (3, 3)
     interrupted(monkeypatch, after=3)
     assert quick(fresh=True).resumed == 0
 
@@ -293,10 +263,9 @@ def test_two_processes_at_once_leave_whole_records(own_folders, vlalign):
 
 
 def test_a_fuller_record_is_not_replaced_by_one_of_fewer_seeds(own_folders):
-    settings = {"datasets": "digits", "methods": "cfa"}
-    full = run("linear", seeds=3, settings=settings, progress=False)
+    full = quick(seeds=3, settings=PLAIN)
     sentences = []
-    short = run("linear", seeds=2, settings=settings, progress=False, log=sentences.append)
+    short = quick(settings=PLAIN, log=sentences.append)
     assert short.paths == (None,)
     assert short.records[0].seeds == (0, 1)
     assert "holds 3 seeds of the same configuration: kept" in sentences[0]
@@ -305,41 +274,29 @@ def test_a_fuller_record_is_not_replaced_by_one_of_fewer_seeds(own_folders):
     path = full.paths[0]
     old = dataclasses.replace(full.records[0], method_version="0")
     path.write_text(old.to_json())
-    assert run("linear", seeds=2, settings=settings, progress=False).paths == (path,)
+    assert quick(settings=PLAIN).paths == (path,)
 
 
-def test_a_data_set_that_cannot_be_had_is_skipped_and_named(monkeypatch):
-    measure = EXPERIMENTS["linear"].measure
-
-    def away(case, part):
-        if case.dataset == "wikipedia":
-            raise DataUnavailable("wikipedia cannot be had; set VLALIGN_MIRROR")
-        return measure(case, part)
-
-    monkeypatch.setattr(LinearExperiment, "measure", lambda _, c, p: away(c, p))
-    sentences = []
-    report = run(
-        "linear",
-        seeds=1,
-        settings={"datasets": "digits,wikipedia", "methods": "cfa"},
-        progress=False,
-        log=sentences.append,
-    )
-    assert [record.key for record in report.records] == ["digits-cfa"]
-    assert set(report.skipped) == {"wikipedia-cfa"}
-    assert "VLALIGN_MIRROR" in sentences[-1]
-
-
-def failing(monkeypatch, error, seed="1"):
-    """Let one seed of ``cca`` fail."""
+def failing(monkeypatch, error, which="cca", seed="1"):
+    """Let one seed of a method or of a data set fail."""
     measure = LinearExperiment.measure
 
     def sometimes(self, case, part):
-        if case.method == "cca" and part == seed:
+        if which in (case.method, case.dataset) and part == seed:
             raise error
         return measure(self, case, part)
 
     monkeypatch.setattr(LinearExperiment, "measure", sometimes)
+
+
+def test_a_data_set_that_cannot_be_had_is_skipped_and_named(monkeypatch):
+    failing(monkeypatch, DataUnavailable("set VLALIGN_MIRROR"), "wikipedia", "0")
+    sentences = []
+    settings = {**PLAIN, "datasets": "digits,wikipedia"}
+    report = quick(seeds=1, settings=settings, log=sentences.append)
+    assert [record.key for record in report.records] == ["digits-cfa"]
+    assert set(report.skipped) == {"wikipedia-cfa"}
+    assert "VLALIGN_MIRROR" in sentences[-1]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +316,7 @@ def test_a_part_that_fails_is_told_and_the_other_cases_are_filed(
     sentences = []
     with monkeypatch.context() as patch:
         failing(patch, error)
-        report = run("linear", seeds=3, settings=settings, progress=False, log=sentences.append)
+        report = quick(seeds=3, settings=settings, log=sentences.append)
     assert [record.key for record in report.records] == ["digits-cfa"]
     assert report.paths[0].exists()
     assert [*report.failed] == ["digits-cca"]
@@ -368,7 +325,7 @@ def test_a_part_that_fails_is_told_and_the_other_cases_are_filed(
     assert report.skipped == {}
     assert report.measured == 4, "seed 2 of a case without a record is not begun"
     # what was finished is kept, and the mended run goes on from there
-    again = run("linear", seeds=3, settings=settings, progress=False)
+    again = quick(seeds=3, settings=settings)
     assert (again.resumed, again.measured, again.failed) == (1, 5, {})
 
 
@@ -486,6 +443,22 @@ def test_a_disk_that_knows_no_rights_and_no_locks_is_written_all_the_same(monkey
         ({"settings": {"methods": "all,cca"}}, "method 'all' already means every one.*only cca"),
         ({"settings": {"components": [5.5]}}, "expected a whole number, got 5.5"),
         ({"settings": {"components": []}}, "at least one value"),
+        (
+            {"experiment": "fusion", "settings": {"learning_rate": "fast"}},
+            "expected a number, got 'fast'",
+        ),
+        (
+            {"experiment": "fusion", "settings": {"epochs": "0"}},
+            "'epochs': a number of at least 1, got 0",
+        ),
+        (
+            {"experiment": "fusion", "settings": {"device": "gpu"}},
+            "'device': expected 'cpu', 'cuda'.*got 'gpu'",
+        ),
+        (
+            {"experiment": "fusion", "settings": {"device": "cuda:99"}},
+            "'cuda:99' asked for, but there are",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused_with_the_nearest_name(changes, message):
@@ -499,17 +472,13 @@ def test_what_does_not_exist_is_refused_with_the_nearest_name(changes, message):
         ({"shares": "0,50"}, "with both ends"),
         ({"shares": "0,100,101"}, "percentages"),
         ({"dropout": "0"}, r"share in \(0, 1\]"),
-        ({"learning_rate": "fast"}, "expected a number, got 'fast'"),
         ({"learning_rate": "0"}, "above 0"),
         ({"weight_decay": "inf"}, "at least 0, got inf"),
-        ({"epochs": "0"}, "'epochs': a number of at least 1, got 0"),
-        ({"device": "gpu"}, "'device': expected 'cpu', 'cuda'.*got 'gpu'"),
-        ({"device": "cuda:99"}, "'cuda:99' asked for, but there are"),
     ],
 )
 def test_fusion_settings_are_checked_too(settings, message):
     with pytest.raises(SettingError, match=message):
-        run("fusion", settings=settings)
+        quick("fusion", settings=settings)
 
 
 def test_settings_are_read_as_their_types():

@@ -4,14 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from vlalign_lib.experiments import run
+from vlalign_lib.experiments.linear import LinearExperiment
 
 # Every part takes minutes.
 LONG = ("--seeds", "3", "--set", "methods=late,early-network", "epochs=100000", "patience=100000")
@@ -85,8 +86,8 @@ def test_all_processes_end_with_a_run_that_is_stopped(number, code, long_run):
 @linux
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_run_that_is_stopped_while_it_starts_its_processes_ends_them_too(number, code, long_run):
-    # the run itself, multiprocessing's tracker, and a first worker that still imports
-    wait_until(lambda: len(in_group(long_run.pid)) >= 3, 300)
+    # the run itself, two trackers of resources, and a first worker that still imports
+    wait_until(lambda: len(in_group(long_run.pid)) >= 4, 300)
     (os.killpg if number == signal.SIGINT else os.kill)(long_run.pid, number)
     assert long_run.wait(timeout=60) == code
     wait_until(lambda: not in_group(long_run.pid), 30)
@@ -105,40 +106,34 @@ def test_a_process_that_is_killed_is_told_with_a_way_out(long_run):
     assert "Traceback" not in errors
 
 
-def test_whoever_handles_sigterm_already_is_left_alone(monkeypatch):
+@pytest.fixture
+def watched_run(monkeypatch):
+    """A quick run that returns who handles SIGTERM while it measures."""
+    measure, seen = LinearExperiment.measure, []
+
+    def watched(*arguments):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return measure(*arguments)
+
+    monkeypatch.setattr(LinearExperiment, "measure", watched)
+    settings = {"datasets": "digits", "methods": "cfa"}
+    return lambda: run("linear", seeds=1, settings=settings, progress=False) and seen
+
+
+def test_whoever_handles_sigterm_already_is_left_alone(watched_run):
     def mine(*_):
         pass
 
-    settings = {"datasets": "digits", "methods": "cfa"}
     before = signal.signal(signal.SIGTERM, mine)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            from vlalign_lib.experiments.linear import LinearExperiment
-
-            measure, seen = LinearExperiment.measure, []
-
-            def watched(*arguments):
-                seen.append(signal.getsignal(signal.SIGTERM))
-                return measure(*arguments)
-
-            patch.setattr(LinearExperiment, "measure", watched)
-            run("linear", seeds=1, settings=settings, progress=False)
-        assert seen == [mine]
+        assert watched_run() == [mine]
         assert signal.getsignal(signal.SIGTERM) is mine
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_run_outside_the_main_thread_changes_no_handler():
-    reports, before = [], signal.getsignal(signal.SIGTERM)
-    settings = {"datasets": "digits", "methods": "cfa"}
-
-    def measure():
-        reports.append(run("linear", seeds=1, settings=settings, progress=False))
-        reports.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=measure)
-    thread.start()
-    thread.join()
-    assert reports[0].measured == 1
-    assert reports[1] is before
+def test_a_run_outside_the_main_thread_changes_no_handler(watched_run):
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(watched_run).result() == [before]
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -408,10 +408,10 @@ def check_seeds(seeds: int) -> int:
 
 
 def _unknown(kind: str, value: str, known: Iterable[str]) -> str:
-    known = [*known]
-    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {value!r}.{guess} There are: {', '.join(known)}"
+    known = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(str(value).casefold(), known, n=1, cutoff=0.5)
+    guess = f" Did you mean {known[near[0]]!r}?" if near else ""
+    return f"unknown {kind} {value!r}.{guess} There are: {', '.join(known.values())}"
 
 
 def _parse(name: str, value: Any, hint: Any) -> Any:

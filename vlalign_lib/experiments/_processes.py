@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -103,10 +103,15 @@ def side_by_side(function: Callable[[Task], Answer], tasks: Iterable[Task], jobs
     """
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
     def both(task: Task) -> tuple[Task, Answer]:
         return task, function(task)
 
+    if jobs > 1 and hasattr(signal, "pthread_sigmask"):
+        # Where these two are started below, they let Ctrl-C through again.
+        resource_tracker.ensure_running()
+        loky_tracker.ensure_running()
     life, hold = multiprocessing.Pipe(duplex=False)
     answers: Any = None
     try:
