@@ -9,7 +9,7 @@ caller makes NaN what it touches); it only must not lead outside an array.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import numba
@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib.losses._mining import Mined, Rule
+from vlalign_lib.engine._numba import compiled
 
+# A maximum can then be taken in several lanes; infinities stay legal.
+FLAGS = {"nnan", "nsz"}
 FEW = 128  # levels that are compared with all scores rather than searched
 
 
-def mine(scores: Tensor, slopes: Tensor, rule: Rule, rows: slice) -> Mined:
+def mine(scores: Tensor, slopes: Tensor, rule: Any, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Return the hinges of the anchors in ``rows``; add the slopes to ``slopes``, zeros so far."""
     hinge = np.zeros(len(scores))
     active, triplets = np.zeros((2, len(scores)), dtype=np.int64)
@@ -41,7 +43,7 @@ def mine(scores: Tensor, slopes: Tensor, rule: Rule, rows: slice) -> Mined:
         slopes.numpy(),
     )
     counts = torch.from_numpy(active), torch.from_numpy(triplets)
-    return Mined(torch.from_numpy(hinge).to(scores.dtype), *counts)
+    return torch.from_numpy(hinge).to(scores.dtype), *counts
 
 
 def add_products(
@@ -54,15 +56,7 @@ def add_products(
     _add_products(*(each.numpy() for each in (slopes, weights, u, v, du, dv)))
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    flags = {"nnan", "nsz"}  # a maximum can then be taken in several lanes; infinities stay legal
-    try:
-        return numba.njit(cache=True, nogil=True, fastmath=flags)(function)
-    except RuntimeError:  # no folder to keep compiled code in: compile in every process
-        return numba.njit(nogil=True, fastmath=flags)(function)
-
-
-@_compiled
+@numba.njit(fastmath=FLAGS)
 def _others(row, order, start, end, own, members, rest):
     """List the positives of an anchor; copy its scores with −∞ for all that are no negatives."""
     rest[:] = row
@@ -76,7 +70,7 @@ def _others(row, order, start, end, own, members, rest):
     return count
 
 
-@_compiled
+@numba.njit(fastmath=FLAGS)
 def _place(values, wanted):
     for place in range(len(values)):
         if values[place] == wanted:
@@ -84,7 +78,7 @@ def _place(values, wanted):
     return 0
 
 
-@_compiled
+@functools.partial(compiled, fastmath=FLAGS)
 def _hardest(scores, margin, order, start, end, picks, own, hinge, active, triplets, slopes):
     """The least similar positive against the most similar negative."""
     n = scores.shape[1]
@@ -111,7 +105,7 @@ def _hardest(scores, margin, order, start, end, picks, own, hinge, active, tripl
             slopes[i, positive] -= 1
 
 
-@_compiled
+@numba.njit(fastmath=FLAGS)
 def _count_above(values, levels, found):
     """Count for each value how many of the ascending ``levels`` are greater."""
     found[:] = 0
@@ -131,7 +125,7 @@ def _count_above(values, levels, found):
         found[j] = len(levels) - low - np.int32(levels[low] <= values[j])
 
 
-@_compiled
+@functools.partial(compiled, fastmath=FLAGS)
 def _all(scores, margin, order, start, end, picks, own, hinge, active, triplets, slopes):
     """Each positive against each negative: with s(n) + m > s(p) a triplet is active."""
     n = scores.shape[1]
@@ -166,7 +160,7 @@ def _all(scores, margin, order, start, end, picks, own, hinge, active, triplets,
         hinge[i] = total
 
 
-@_compiled
+@functools.partial(compiled, fastmath=FLAGS)
 def _semi_hard(scores, margin, order, start, end, picks, own, hinge, active, triplets, slopes):
     """Each positive against the largest negative below it, or the smallest of all."""
     n = scores.shape[1]
@@ -211,7 +205,7 @@ def _semi_hard(scores, margin, order, start, end, picks, own, hinge, active, tri
                 slopes[i, positive] -= 1
 
 
-@_compiled
+@numba.njit(fastmath=FLAGS)
 def _easiest(rest):
     lowest = np.inf
     easiest = 0
@@ -222,7 +216,7 @@ def _easiest(rest):
     return easiest
 
 
-@_compiled
+@functools.partial(compiled, fastmath=FLAGS)
 def _random(scores, margin, order, start, end, picks, own, hinge, active, triplets, slopes):
     """Each positive against the one negative that was drawn for the anchor."""
     n = scores.shape[1]
@@ -247,7 +241,7 @@ def _random(scores, margin, order, start, end, picks, own, hinge, active, triple
 KERNELS = {"hardest": _hardest, "semi-hard": _semi_hard, "random": _random, "all": _all}
 
 
-@_compiled
+@functools.partial(compiled, fastmath=FLAGS)
 def _add_products(slopes, weights, u, v, du, dv):
     for i in range(len(slopes)):
         row = slopes[i]

@@ -17,7 +17,7 @@ symmetric product of BLAS, half the work of a matrix product, is one that torch 
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,17 +37,58 @@ _SMALL = 32
 _SHARP = 1e-2
 
 
+def correlations(x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool) -> Any:
+    """Return −Σf(ρ), with its derivative."""
+    # A compiler would trace numpy as if it were torch, and get it wrong.
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return NotImplemented
+    keep = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
+    if top_k == min(x.shape[1], y.shape[1]):
+        top_k = None
+    return _Correlations.apply(x, y, top_k, reg, squares, keep)
+
+
+class _Correlations(torch.autograd.Function):
+    """Minus Σρ or Σρ², with the derivative in closed form."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, keep: bool
+    ) -> Tensor:
+        value, ctx.state = forward(x, y, top_k, reg, squares, keep=keep)
+        ctx.save_for_backward(x, y)
+        return value.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        views = backward(ctx.state, grads[0].detach(), ctx.needs_input_grad[:2])
+        found = [None if view is None else view.to(grads[0].dtype) for view in views]
+        if torch.is_grad_enabled():  # create_graph=True
+            found = [None if g is None else _Final.apply(g, *ctx.saved_tensors) for g in found]
+        return *found, None, None, None, None
+
+
+class _Final(torch.autograd.Function):
+    """A gradient that cannot be differentiated once more, and does not pass for a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return grad
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise NotImplementedError(
+            "cca_loss has no second derivative: its gradient cannot be part of another loss"
+        )
+
+
 @np.errstate(invalid="ignore", over="ignore")
 def forward(
     x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, *, keep: bool
 ) -> tuple[Tensor, State | None]:
-    """Return −Σf(ρ) as a float64 scalar, and what ``backward`` needs where ``keep`` asks for it.
-
-    Raises:
-        ValueError: a covariance that cannot be inverted.
-    """
+    """Return −Σf(ρ) as a float64 scalar, and what ``backward`` needs where ``keep`` asks for it."""
     hx, hy = _centred(x), _centred(y)
-    lx, ly = _root(hx, reg, "x"), _root(hy, reg, "y")
+    lx, ly = _root(hx, reg), _root(hy, reg)
     if lx is None or ly is None:
         return _nothing(hx, hy, keep)
     t = blas.dgemm(1.0, hx.T, hy.T, trans_b=1)
@@ -133,12 +174,8 @@ def _centred(view: Tensor) -> Matrix:
     return h
 
 
-def _root(h: Matrix, reg: float, name: str) -> Matrix | None:
-    """Return the Cholesky factor of HᵀH + reg · mean variance · I, None for what is not finite.
-
-    Raises:
-        ValueError: there is none.
-    """
+def _root(h: Matrix, reg: float) -> Matrix | None:
+    """Return the Cholesky factor of HᵀH + reg · mean variance · I, None where there is none."""
     c = blas.dsyrk(1.0, h.T, lower=1)
     diagonal = c.ravel(order="K")[:: len(c) + 1]  # a view of it
     total = float(diagonal.sum())
@@ -151,13 +188,7 @@ def _root(h: Matrix, reg: float, name: str) -> Matrix | None:
     pivots = root.ravel(order="K")[:: len(c) + 1]
     if info == 0 and bool((pivots * pivots > smallest).all()):
         return root
-    if not math.isfinite(total):
-        return None
-    raise ValueError(
-        f"reg={reg:g}: {name} has no variance in some direction (a unit that is dead, or a "
-        "combination of others), so that its covariance cannot be inverted; use a ridge, "
-        "reg=1e-4 say"
-    )
+    return None
 
 
 def _own(half: Matrix, scale: float, reg: float) -> Matrix:
@@ -178,7 +209,7 @@ def _scalar(value: float) -> Tensor:
 
 
 def _nothing(hx: Matrix, hy: Matrix, keep: bool) -> tuple[Tensor, State | None]:
-    """Answer numbers that are not finite: NaN, in value and derivative."""
+    """Answer what cannot be computed: NaN, in value and derivative."""
     p, q = hx.shape[1], hy.shape[1]
     mx, my, mxy = (np.full(shape, np.nan, order="F") for shape in ((p, p), (q, q), (p, q)))
     return _scalar(np.nan), (hx, hy, mx, my, mxy) if keep else None

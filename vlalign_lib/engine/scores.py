@@ -8,127 +8,86 @@ derivatives go through the plain formulas, which keep everything.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vlalign_lib._tensors import as_number
-from vlalign_lib.losses._cosine import unit_rows
+from vlalign_lib._fast import plain_of
+from vlalign_lib._tensors import without_autocast
 
 BLOCK = {"cpu": 2**19, "cuda": 2**24}  # scores of a block: what a cache holds; enough for a GPU
 KEEP = 2**23  # scores
 SMALL = 2**18  # scores, below which the plain formula is quicker
-Similarity = Literal["cosine", "dot"]
-SIMILARITIES = ("cosine", "dot")
 
 
-def row_blocks(rows: int, columns: int, device: torch.device) -> Iterator[slice]:
+def row_blocks(
+    rows: int, columns: int, device: torch.device, size: int | None = None
+) -> Iterator[slice]:
     """Cut the rows of a matrix of scores into blocks that are scored at once."""
-    size = max(1, BLOCK.get(device.type, BLOCK["cuda"]) // columns)
+    size = size or max(1, BLOCK.get(device.type, BLOCK["cuda"]) // columns)
     for first in range(0, rows, size):
         yield slice(first, min(first + size, rows))
 
 
-def as_scalar(value: float | Tensor, name: str, like: Tensor, *, above: float | None) -> Any:
-    """Return a number, or a tensor of one number with its gradient, in the manner of ``like``.
-
-    A number is looked at; a tensor is not, which may lie on a device that would have to be
-    waited for.
-    """
-    if not isinstance(value, Tensor):
-        return as_number(value, name, above=above)
-    if value.numel() != 1:
-        raise ValueError(f"{name}: expected one number, got a tensor {tuple(value.shape)}")
-    if value.is_meta or value.is_complex() or value.dtype == torch.bool:
-        what = "a tensor on the meta device, which has no values" if value.is_meta else value.dtype
-        raise ValueError(f"{name}: expected one real number, got {what}")
-    return value.reshape(()).to(like)
-
-
 def _as_tensor(value: float | Tensor, like: Tensor) -> Tensor:
     """Return a number as a tensor, filled in where it lies: a copy to a GPU would be waited for."""
-    return value if isinstance(value, Tensor) else like.new_full((), value)
-
-
-def comparable(rows: Tensor, similarity: Similarity) -> Tensor:
-    """Return rows (…, k) whose products are the similarities: of length one for the cosine."""
-    return unit_rows(rows) if similarity == "cosine" else rows
-
-
-Columns = Literal["all", "others", "none"]
+    return value.to(like) if isinstance(value, Tensor) else like.new_full((), value)
 
 
 def log_partitions(
-    u: Tensor, v: Tensor, scale: float | Tensor, *, columns: Columns = "all"
-) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Return the logarithms of the sums of exp(z) over rows, columns and each row's own part.
+    u: Tensor,
+    v: Tensor,
+    scale: float | Tensor,
+    columns: str = "all",
+    block_size: int | None = None,
+) -> Any:
+    """Return the logarithms of the sums of exp(z) over rows, columns and each row's own part."""
+    if block_size is None and len(u) * len(v) <= SMALL:
+        return NotImplemented
+    return _LogPartitions.apply(u, v, _as_tensor(scale, u), columns, block_size)
 
-    With :math:`z_{ij} = c\,\langle u_i, v_j\rangle` and K = m/B columns of v for each row of u,
-    the columns :math:`iK, …, iK + K - 1` are row i's own.
 
-    Args:
-        u: (B, k) rows.
-        v: (m, k) columns, m a multiple of B.
-        scale: c, a number or a tensor without axes.
-        columns: over which rows to sum each column: ``"all"``; ``"others"`` without the one that
-            owns it (B > 1); ``"none"`` where the sums are not needed (they are 0 then).
-
-    Returns:
-        Over rows (B,), over columns (m,), over each row's own columns (B,).
-    """
+def sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tensor) -> Any:
+    """Return the sums of the logarithms of 1 + exp(−t z) over rows."""
     if len(u) * len(v) <= SMALL:
-        return plain_log_partitions(u, v, scale, columns)
-    over_rows, over_columns, own = _LogPartitions.apply(u, v, _as_tensor(scale, u), columns)
-    return over_rows, over_columns, own
+        return NotImplemented
+    return _SigmoidSums.apply(u, v, _as_tensor(scale, u), _as_tensor(bias, u))
 
 
-def plain_log_partitions(
-    u: Tensor, v: Tensor, scale: float | Tensor, columns: Columns
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same from all scores at once and by autograd."""
-    z = (scale * u) @ v.T
-    none = u.new_zeros(len(v))
-    if len(u) == len(v) and columns != "others":
-        # A score less the logarithm of its share is the sum it has a share in. torch takes the
-        # shares in one pass and the sum in five; and the sum is then never less than its part.
-        own = z.diagonal()
-        over_columns = own - z.log_softmax(dim=0).diagonal() if columns == "all" else none
-        return own - z.log_softmax(dim=1).diagonal(), over_columns, own
-    owner = torch.arange(len(v), device=v.device) // (len(v) // len(u))
-    mine = owner == torch.arange(len(u), device=u.device)[:, None]
-    counted = z.masked_fill(mine, -torch.inf) if columns == "others" else z
-    over_columns = none if columns == "none" else counted.logsumexp(dim=0)
-    return z.logsumexp(dim=1), over_columns, _own(z, slice(0, len(u)), len(u)).logsumexp(dim=0)
-
-
-def sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
-    r"""Return :math:`\sum_j \log(1 + e^{-t_{ij}(c\langle u_i, v_j\rangle + b)})`, t = ±1, (B,)."""
-    if len(u) * len(v) <= SMALL:
-        return plain_sigmoid_sums(u, v, scale, bias)
-    sums: Tensor = _SigmoidSums.apply(u, v, _as_tensor(scale, u), _as_tensor(bias, u))
+def pair_sums(x: Tensor, y: Tensor, labels: Tensor | None, margin: float) -> Tensor:
+    """Return half the sum over the texts (B,) of each image of the contrastive loss."""
+    labels = torch.arange(len(x), device=x.device) if labels is None else labels
+    sums: Tensor = _PairSums.apply(x, y, labels, margin)
     return sums
 
 
-def plain_sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
-    """Return the same from all scores at once and by autograd."""
-    z = (scale * u) @ v.T + bias
-    partners = torch.eye(len(u), dtype=torch.bool, device=u.device)
-    return F.softplus(torch.where(partners, -z, z), threshold=50).sum(dim=1)
+def in_full_precision(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep mixed precision out of a backward pass that somebody runs inside ``torch.autocast``."""
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *grads: Tensor) -> Any:
+        with without_autocast(grads[0].device):
+            return backward(ctx, *grads)
+
+    return run
 
 
 class _LogPartitions(torch.autograd.Function):
     """The gradient of a sum's logarithm is the share of each score in it."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, v: Tensor, scale: Tensor, columns: Columns) -> Any:
-        ctx.columns, ctx.kept = columns, []
+    def forward(
+        ctx: Any, u: Tensor, v: Tensor, scale: Tensor, columns: str, size: int | None
+    ) -> Any:
+        ctx.columns, ctx.size, ctx.kept = columns, size, []
         keep = any(ctx.needs_input_grad) and len(u) * len(v) <= KEEP
         over_rows, own = u.new_empty(len(u)), u.new_empty(len(u))
         over_columns = u.new_full((len(v),), 0.0 if columns == "none" else -torch.inf)
-        for part, z in _scored(u, v, scale):
+        for part, z in _scored(u, v, scale, size):
             mine = _own(z, part, len(u))
             # A score less the logarithm of its share is the sum it has a share in: the shares
             # take one pass and the sum five, and a sum is then never less than its part.
@@ -144,13 +103,14 @@ class _LogPartitions(torch.autograd.Function):
         return over_rows, over_columns, own
 
     @staticmethod
+    @in_full_precision
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, scale, over_columns, own = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives
-            return *differentiable(plain_log_partitions, (u, v, scale), grads, ctx.columns), None
+            return *differentiable("log_partitions", (u, v, scale), grads, ctx.columns), None, None
         for_rows, for_columns, for_own = grads
         du, dv = torch.empty_like(u), torch.zeros_like(v)
-        for part, z in _scored(u, v, scale, ctx.kept):
+        for part, z in _scored(u, v, scale, ctx.size, ctx.kept):
             share = z.softmax(dim=1).mul_(for_rows[part, None])  # (b, m)
             mine = _own(share, part, len(u))
             mine += (_own(z, part, len(u)) - own[part]).exp_() * for_own[part]
@@ -162,7 +122,7 @@ class _LogPartitions(torch.autograd.Function):
             torch.mm(share, v, out=du[part])
             dv.addmm_(share.T, u[part])
         ctx.kept = []
-        return scale * du, scale * dv, (u * du).sum(), None
+        return scale * du, scale * dv, (u * du).sum(), None, None
 
 
 class _SigmoidSums(torch.autograd.Function):
@@ -173,7 +133,7 @@ class _SigmoidSums(torch.autograd.Function):
         ctx.kept = []
         keep = any(ctx.needs_input_grad) and len(u) * len(v) <= KEEP
         sums = u.new_empty(len(u))
-        for part, z in _scored(u, v, scale):
+        for part, z in _scored(u, v, scale, None):
             z += bias
             _own(z, part, len(u)).neg_()
             sums[part] = F.softplus(z, threshold=50).sum(dim=1)
@@ -183,12 +143,13 @@ class _SigmoidSums(torch.autograd.Function):
         return sums
 
     @staticmethod
+    @in_full_precision
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, scale, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return differentiable(plain_sigmoid_sums, (u, v, scale, bias), grads)
+            return differentiable("sigmoid_sums", (u, v, scale, bias), grads)
         du, dv, dbias = torch.empty_like(u), torch.zeros_like(v), torch.zeros_like(bias)
-        for part, z in _scored(u, v, scale, ctx.kept):
+        for part, z in _scored(u, v, scale, None, ctx.kept):
             if not ctx.kept:
                 z += bias
                 _own(z, part, len(u)).neg_()
@@ -201,11 +162,51 @@ class _SigmoidSums(torch.autograd.Function):
         return scale * du, scale * dv, (u * du).sum(), dbias
 
 
+class _PairSums(torch.autograd.Function):
+    """Half the sum over the texts (B,), block by block; the gradient is two products.
+
+    With h half a term of the sum, :math:`w = dh / d(d^2)` is 1/2 within a class and
+    :math:`-[m - d]_+ / 2d` between classes, and the gradient of h with respect to the image is
+    2w times the difference of the two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, labels: Tensor, margin: float) -> Tensor:
+        ctx.margin, ctx.kept = margin, []
+        ctx.save_for_backward(x, y, labels)
+        sums = x.new_empty(len(x))
+        for part in row_blocks(len(x), len(y), x.device):
+            d = _distances(x[part], y)
+            if len(x) * len(y) <= KEEP:
+                ctx.kept.append(d)
+            same = labels[part, None] == labels
+            sums[part] = torch.where(same, d, (margin - d).clamp(min=0)).square().sum(dim=1) / 2
+        return sums
+
+    @staticmethod
+    @in_full_precision
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, y, labels = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants second derivatives
+            return *differentiable("pair_sums", (x, y), grads, labels, ctx.margin), None, None
+        (grad,) = grads
+        dx, dy = torch.empty_like(x), torch.zeros_like(y)
+        for i, part in enumerate(row_blocks(len(x), len(y), x.device)):
+            d = ctx.kept[i] if ctx.kept else _distances(x[part], y)
+            same = labels[part, None] == labels
+            push = (d - ctx.margin).clamp(max=0) / torch.where(d == 0, 1, d)
+            pull = torch.where(same, 1, push * (d != 0)) * grad[part, None]  # (b, B)
+            torch.sub(pull.sum(dim=1, keepdim=True) * x[part], pull @ y, out=dx[part])
+            dy += pull.sum(dim=0)[:, None] * y - pull.T @ x[part]
+        ctx.kept = []
+        return dx, dy, None, None
+
+
 def _scored(
-    u: Tensor, v: Tensor, scale: Tensor, kept: list[Tensor] | None = None
+    u: Tensor, v: Tensor, scale: Tensor, size: int | None, kept: list[Tensor] | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
     """Give the scores block by block: those that were kept, or new ones."""
-    for i, part in enumerate(row_blocks(len(u), len(v), u.device)):
+    for i, part in enumerate(row_blocks(len(u), len(v), u.device, size)):
         yield part, kept[i] if kept else (scale * u[part]) @ v.T
 
 
@@ -216,11 +217,16 @@ def _own(z: Tensor, part: slice, rows: int) -> Tensor:
     return columns.unflatten(1, (part.stop - part.start, each)).diagonal(dim1=0, dim2=1)
 
 
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """Return the Euclidean distances (b, B) of rows, from their differences."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def differentiable(
-    plain: Callable[..., Any], inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...], *rest: Any
+    name: str, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...], *rest: Any
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients through the plain formula, so that they can be differentiated."""
-    outputs = plain(*inputs, *rest)
+    """Return the gradients through the plain function, so that they can be differentiated."""
+    outputs = plain_of(name)(*inputs, *rest)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     live = [i for i, output in enumerate(outputs) if output.requires_grad]
     wanted = [each for each in inputs if each.requires_grad]
