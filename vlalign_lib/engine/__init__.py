@@ -28,7 +28,6 @@ FORMS: dict[str, str] = {
     "training.average_gradients": "keeper.processes:average_gradients",
     "training.launch": "keeper.launch:launch",
     "training.load_weights": "keeper.checkpoints:load_weights",
-    "training.own_gpu": "keeper.processes:own_gpu",
     "training.world": "keeper.processes:world",
     "kernel_view": "canonical:kernel_view",
     "leading_svd": "canonical:leading_svd",
