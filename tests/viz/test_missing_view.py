@@ -1,16 +1,16 @@
-"""The drawings of chapter 02: wirings, halves, and accuracy against what is missing."""
+"""The figures of chapter 02: halves, and accuracy against what is missing."""
 
 import itertools
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from looks import check_frame
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from vlalign_lib.viz import colour, digit_halves, fusion_wirings, missing_view_curves
+from vlalign_lib.viz import colour, digit_halves, missing_view_curves
 
 mpl.use("agg")
 RNG = np.random.default_rng(0)
@@ -22,11 +22,8 @@ CURVES = {
     "early": [0.96, 0.82, 0.67],
     "early + dropout": [(0.95, 0.94, 0.96), (0.9, 0.88, 0.92), (0.83, 0.8, 0.86)],
 }
-ALL = ("early", "late", "coordinated", "decision")
 
 DRAWINGS = {
-    "wirings": lambda: fusion_wirings(LEFT[0], RIGHT[0]),
-    "cut": lambda: fusion_wirings(LEFT[0], RIGHT[0], wirings=ALL, cut=True),
     "halves": lambda: digit_halves(LEFT, RIGHT, has_right=~GONE, fill=RIGHT.mean(0), columns=5),
     "curves": lambda: missing_view_curves(SHARES, CURVES),
     "frame": lambda: missing_view_curves(
@@ -41,44 +38,8 @@ def words(figure):
 
 
 @every
-def test_it_is_closed_white_and_stays_on_its_card(draw):
-    figure = draw()
-    assert plt.get_fignums() == []
-    assert figure.get_figwidth() == 7.0
-    assert figure.get_facecolor() == (1, 1, 1, 1)
-    FigureCanvasAgg(figure).draw()
-    box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    assert min(box.x0, box.y0) > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
-
-
-@every
-def test_its_words_are_legible(draw):
-    assert all(text.get_fontsize() >= 9 for text in words(draw()))
-
-
-def test_scissors_are_on_the_second_wire_of_each_wiring_and_only_when_cut():
-    def scissors(figure):
-        return [t.get_position()[0] for t in words(figure) if t.get_text() == "✂"]
-
-    assert scissors(fusion_wirings(LEFT[0], RIGHT[0], wirings=ALL)) == []
-    places = scissors(fusion_wirings(LEFT[0], RIGHT[0], wirings=ALL, cut=True))
-    assert len(places) == 4
-    centres = (np.arange(4) + 0.5) * 7 / 4
-    assert (places > centres).all()
-
-
-def test_a_cut_view_is_not_drawn():
-    assert len(fusion_wirings(LEFT[0], RIGHT[0]).axes[0].images) == 6
-    assert len(fusion_wirings(LEFT[0], RIGHT[0], cut=True).axes[0].images) == 3
-
-
-@pytest.mark.parametrize("wirings", [(), ("early", "middle")])
-def test_a_wiring_that_has_no_drawing_is_refused(wirings):
-    with pytest.raises(ValueError, match="expected some of early, late"):
-        fusion_wirings(LEFT[0], RIGHT[0], wirings=wirings)
+def test_it_is_closed_and_stays_on_its_card(draw):
+    check_frame(draw())
 
 
 def test_halves_that_are_gone_leave_their_place_empty_or_filled():
