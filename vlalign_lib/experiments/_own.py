@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from vlalign_lib._progress import progress_bar
 from vlalign_lib._validate import check_mapping
 from vlalign_lib.experiments._environment import commit, versions
 from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, check_seeds, choose
 from vlalign_lib.experiments._record import Record, canonical_json
 from vlalign_lib.experiments._run import as_record, measured
+from vlalign_lib.experiments._scores import embed_independently
 from vlalign_lib.experiments.retrieval import (
     DATASETS,
     METHODS,
@@ -41,8 +44,10 @@ def score_method(
     Args:
         method: an estimator that is not fitted: ``fit(images, texts, labels)``, which uses
             every row it is given, ``embed_images(images)`` and ``embed_texts(texts)``, each
-            usable alone and returning (n, k). Views come as the loaders give them; pictures are
-            (n, height, width). And, from ``sklearn.base.BaseEstimator`` or in the
+            usable alone and returning (n, k), where the place of an item depends on that item
+            alone. They are asked by copies of the fitted method that know nothing of each other,
+            texts first, each view in an order of its own. Views come as the loaders give them;
+            pictures are (n, height, width). And, from ``sklearn.base.BaseEstimator`` or in the
             same manner, ``get_params`` and ``set_params``. It is cloned for every fit, and a
             parameter ``random_state`` is set to the seed.
         dataset: a key of the table's data sets, such as ``"digits"``, ``"glyphs"``,
@@ -60,7 +65,9 @@ def score_method(
     Raises:
         TypeError: the method lacks a part of the contract; the text names it.
         ValueError: a data set that does not exist, a name that is taken or empty, a number of
-            seeds below one or above 1000, or a grid over a parameter that the method does not have.
+            seeds below one or above 1000, a grid over a parameter that the method does not have,
+            or places that depend on the order of the items, on which others are embedded with
+            them, or on what was embedded before.
         DataUnavailable: the data set cannot be had.
 
     Chapter:
@@ -78,7 +85,7 @@ def score_method(
     taken = {key.casefold() for key in METHODS} | {m.label.casefold() for m in METHODS.values()}
     if name.casefold() in taken:
         raise ValueError(f"name: the table has a row {name!r} already; call yours something else")
-    check_seeds(seeds)
+    seeds = check_seeds(int(seeds) if isinstance(seeds, np.integer) else seeds)
     _check_method(method)
     wanted = {key: list(values) for key, values in _as_grid(grid, method).items()}
     experiment = RetrievalExperiment()
@@ -93,7 +100,9 @@ def score_method(
     with progress_bar(len(parts), name, shown=progress, unit="part") as bar:
         for part in parts:
             bar.set_postfix_str(part if part == OFFICIAL else f"seed {part}")
-            results[part] = measured(partial(measure_method, to_measure, part, method))
+            results[part] = measured(
+                partial(measure_method, to_measure, part, method, embed_independently)
+            )
             bar.update(1)
     return as_record(experiment, "cpu", case, case.key, seeds, {}, results, commit(), versions())
 
