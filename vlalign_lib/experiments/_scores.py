@@ -120,6 +120,13 @@ def query_intervals(
     return estimates
 
 
+_MORE = (
+    "{}: where an item is put depends on more than the item: on the order, on which others are "
+    "embedded with it, or on what was embedded before. Learn in fit whatever an embedding needs, "
+    "and keep nothing while embedding"
+)
+
+
 def embed_independently(
     method: Any, images: NDArray[Any], texts: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -141,11 +148,7 @@ def embed_independently(
         places, again = found[part], _places(later, part, views[part], rng, 2)
         near = 1e-3 * float(np.abs(places).max(initial=0.0))
         if again.shape != places.shape or not np.allclose(again, places, rtol=1e-3, atol=near):
-            raise ValueError(
-                f"{part}: where an item is put depends on more than the item: on the order, on "
-                "which others are embedded with it, or on what was embedded before. Learn in fit "
-                "whatever an embedding needs, and keep nothing while embedding"
-            )
+            raise ValueError(_MORE.format(part))
     return found["embed_images"], found["embed_texts"]
 
 
@@ -163,9 +166,11 @@ def _places(
             raise ValueError(
                 f"{part}: expected a row of finite numbers for each item, got shape {some.shape}"
             )
+    if parts == 1 and len(shown[0]) != len(rows):
+        raise ValueError(f"{part}: got {len(shown[0])} rows for {len(rows)} items")
+    if len({some.shape[1] for some in shown}) > 1 or sum(map(len, shown)) != len(rows):
+        raise ValueError(_MORE.format(part))
     places = np.concatenate(shown)
-    if len(places) != len(rows):
-        raise ValueError(f"{part}: got {len(places)} rows for {len(rows)} items")
     back = np.empty_like(places)
     back[order] = places
     return back
