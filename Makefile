@@ -3,13 +3,16 @@
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python,$(if $(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null | grep True),$(p))))
 
-.PHONY: book test lint bench checks times peers setup clean help
+.PHONY: book test check lint bench checks times peers setup clean help
 
 book: python  ## build the book and print the page to open
 	@$(PYTHON) tools/tasks.py book
 
 test: python  ## run every test, the notebooks and the pages included
 	@$(PYTHON) tools/tasks.py test
+
+check: python  ## lint, types, and the tests of what changed (since a commit: SINCE=main)
+	@$(PYTHON) tools/tasks.py check --since $(or $(SINCE),HEAD)
 
 lint: python  ## ruff and mypy
 	@$(PYTHON) tools/tasks.py lint

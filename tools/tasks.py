@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Set up, build, test: what `make` calls, and what to call where there is no make.
 
-python tools/tasks.py book | test | lint | bench | checks | times | peers | setup | links
+python tools/tasks.py book | test | check | lint | bench | checks | times | peers | setup | links
 
 Only the standard library is used, and the syntax stays old enough for an old Python to get
 as far as the message that it is too old.
@@ -32,6 +32,7 @@ def main(argv=None):
     tasks = {
         "book": book,
         "test": test,
+        "check": lambda: check(since),
         "lint": lint,
         "bench": bench,
         "checks": checks,
@@ -41,7 +42,9 @@ def main(argv=None):
         "links": mend_links,
     }
     parser.add_argument("task", choices=sorted(tasks))
-    task = parser.parse_args(argv).task
+    parser.add_argument("--since", default="HEAD", help="the commit that check compares with")
+    arguments = parser.parse_args(argv)
+    task, since = arguments.task, arguments.since
     os.chdir(ROOT)
     if task != "links":
         check_python()
@@ -180,6 +183,52 @@ def pytest(*arguments, **variables):
 def test():
     pytest("tests")
     pytest("--nbmake", "--nbmake-timeout=300", "notebooks/")
+
+
+def check(since):
+    """Lint, types, and the tests of what has changed since a commit: two minutes at most."""
+    lint()
+    tests = tests_of(changed_files(since))
+    if tests:
+        pytest("-x", *tests)
+    else:
+        print(f"Nothing that has tests of its own changed since {since}.")
+
+
+def changed_files(since):
+    """The files that differ from a commit, with those that git does not know yet."""
+    found = []
+    for command in (
+        ["git", "diff", "--name-only", since, "--"],
+        ["git", "ls-files", "--others", "--exclude-standard"],
+    ):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            stop(f"git cannot compare with {since}: {done.stderr.strip()}")
+        found += done.stdout.splitlines()
+    return sorted(set(found))
+
+
+def tests_of(files):
+    """The tests that carry the same word as a changed file, or its folder where none does."""
+    tests = set()
+    for name in files:
+        parts = name.split("/")
+        word = os.path.splitext(parts[-1])[0]
+        if parts[0] == "tests":
+            own = name if word.startswith("test_") else os.path.dirname(name)
+            tests.add("tests/project" if own == "tests" else own)
+        elif parts[0] == "notebooks":
+            tests.update(("tests/notebooks/test_structure.py", "tests/book/test_prose.py"))
+        elif parts[0] == "vlalign_lib" and len(parts) > 2:
+            folder = "tests/exercises" if "exercises" in parts else f"tests/{parts[1]}"
+            same = [f"{folder}/test_{word}.py", f"{folder}/test_contract.py"]
+            tests.update(filter(os.path.exists, same) if os.path.exists(same[0]) else [folder])
+        elif parts[0] in ("vlalign_lib", "tools", "pyproject.toml", "Makefile"):
+            tests.add("tests/project/test_architecture.py")
+            tests.add("tests/project/test_tasks.py")
+    existing = {test for test in tests if os.path.exists(os.path.join(ROOT, test))}
+    return sorted(t for t in existing if os.path.dirname(t) not in existing)
 
 
 def lint():

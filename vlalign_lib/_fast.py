@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PLAIN: dict[str, Callable[..., Any]] = {}
 _FAILED: set[str] = set()
 
 
 def form(name: str) -> Callable[..., Any] | None:
-    """Return the engine's form of that name, None where there is none (any more)."""
-    if name in _FAILED:
+    """Return the engine's form of that name, None where there is none (any more).
+
+    ``VLALIGN_ENGINE=0`` in the environment turns all of them off.
+    """
+    if name in _FAILED or os.environ.get("VLALIGN_ENGINE") == "0":
         return None
     try:
         engine = importlib.import_module("vlalign_lib.engine")
@@ -33,6 +38,11 @@ def form(name: str) -> Callable[..., Any] | None:
     except Exception as error:  # a broken numba raises errors of every kind when it is imported
         give_up(name, error)
         return None
+
+
+def plain_of(name: str) -> Callable[..., Any]:
+    """Return the plain function behind a name, for a fast form that cannot go on."""
+    return _PLAIN[name]
 
 
 def give_up(name: str, error: Exception) -> None:
@@ -71,7 +81,7 @@ def fast(name: str) -> Callable[[F], F]:
                 give_up(name, error)
             return plain(*args, **kwargs) if result is NotImplemented else result
 
-        run.plain = plain  # type: ignore[attr-defined]
+        _PLAIN[name] = run.plain = plain  # type: ignore[attr-defined]
         return cast(F, run)
 
     return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -23,8 +24,9 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         yield Path(name)
         with open(name, "rb+") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
+            _sync(written.fileno())
+        with suppress(OSError):  # a disk without owners (exFAT, a cloud's) refuses
+            os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
         os.replace(name, target)
     except BaseException:
         with suppress(OSError):
@@ -38,6 +40,15 @@ def remove_leftovers(target: Path) -> None:
     for path in target.parent.glob(f".{target.name}.*"):
         with suppress(OSError):
             path.unlink()
+
+
+def _sync(handle: int) -> None:
+    """Put a file on the disk, as far as its file system knows how to."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -54,3 +65,32 @@ def _umask() -> int:
     current = os.umask(0o022)
     os.umask(current)
     return current
+
+
+def write_text(path: Path, text: str, variable: str) -> None:
+    """Write a file whole or not at all, its folder included.
+
+    Raises:
+        OSError: the file cannot be written; the text names it, and the variable that names
+            another folder.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write {path} ({error.strerror}); make room, make the folder writable, or "
+            f"name another one with {variable}",
+        ) from error
+
+
+def check_writable(folder: Path, variable: str) -> None:
+    """Write a file of no bytes to a folder and delete it again.
+
+    Raises:
+        OSError: as :func:`write_text`.
+    """
+    probe = folder / f".write-test-{os.getpid()}"
+    write_text(probe, "", variable)
+    probe.unlink(missing_ok=True)

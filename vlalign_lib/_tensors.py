@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _functorch as functorch
+from torch.autograd import forward_ad
 
-from vlalign_lib._validate import is_one_of
+from vlalign_lib._validate import as_number as as_number
+from vlalign_lib._validate import check_choice as check_choice
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -121,33 +123,6 @@ def check_same_device(*tensors: Tensor) -> None:
         raise ValueError(f"expected tensors on one device, got them on {' and '.join(devices)}")
 
 
-def as_number(
-    value: Any, name: str, *, low: float | None = None, above: float | None = None
-) -> float:
-    """Return a finite Python number, at least ``low`` and greater than ``above`` where given.
-
-    Raises:
-        ValueError: not a number, not finite, too small.
-    """
-    if not isinstance(value, int | float) and getattr(value, "size", None) is not None:
-        with suppress(AttributeError, ValueError, RuntimeError):
-            value = value.item()  # a numpy scalar or a tensor of one element
-    least = f" of at least {low:g}" if low is not None else ""
-    least = f" greater than {above:g}" if above is not None else least
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number{least}, got {value!r}")
-    if (low is not None and value < low) or (above is not None and value <= above):
-        raise ValueError(f"{name}: expected a number{least}, got {value!r}")
-    return float(value)
-
-
-def check_choice(value: Any, name: str, choices: Sequence[str]) -> None:
-    """Raise a ValueError unless ``value`` is one of the words."""
-    if not is_one_of(value, tuple(choices)):
-        words = ", ".join(f'"{choice}"' for choice in choices)
-        raise ValueError(f"{name}: expected one of {words}, got {value!r}")
-
-
 def reduce_loss(values: Tensor, reduction: Reduction) -> Tensor:
     """Return the mean or the sum of ``values``, or ``values`` themselves for ``"none"``.
 
@@ -165,3 +140,61 @@ def without_autocast(device: torch.device) -> Iterator[None]:
     """Keep mixed precision out: similarities and losses are computed as wide as they came."""
     with torch.autocast(device.type, enabled=False):
         yield
+
+
+def in_full_precision(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Return ``function(*tensors)`` without mixed precision, in its backward pass as well.
+
+    A backward pass that runs inside ``torch.autocast`` would make the products of the gradient
+    narrow. Where autocast is on, the function is therefore computed again for the gradient, with
+    autocast off; ``tensors`` have to be all that wants a gradient.
+    """
+    device = tensors[0].device
+    if not torch.is_autocast_enabled(device.type):
+        return function(*tensors)
+    result: Tensor = _FullPrecision.apply(function, *tensors)
+    return result
+
+
+class _FullPrecision(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(*tensors)
+        with without_autocast(tensors[0].device):
+            return function(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        further = torch.is_grad_enabled()
+        saved = ctx.saved_tensors
+        with torch.enable_grad(), without_autocast(saved[0].device):
+            # New names, so that only what depends on these very inputs is differentiated.
+            inputs = [v.view_as(v) if further else v.detach() for v in saved]
+            wanted = [
+                v if v.requires_grad else v.requires_grad_()
+                for v, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True)
+                if needed
+            ]
+            result = ctx.function(*inputs)
+            found = iter(torch.autograd.grad(result, wanted, grads[0], create_graph=further))
+        return None, *(next(found) if needed else None for needed in ctx.needs_input_grad[1:])
+
+
+def is_transformed(*tensors: Tensor | None) -> bool:
+    """Tell whether anything but plain autograd follows one of the tensors.
+
+    That is torch.func, forward-mode differentiation or torch.compile.
+    """
+    if torch.compiler.is_compiling():
+        return True
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if functorch.is_functorch_wrapped_tensor(tensor):
+            return True
+        if functorch.is_legacy_batchedtensor(tensor):  # of gradients, is_grads_batched=True
+            return True
+        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
+            return True
+    return False

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+Rule = Callable[[Any, str], Any]
+"""``rule(value, name)`` returns a parameter as a plain value, or raises a ValueError."""
 
 
 def is_tensor(values: Any) -> bool:
@@ -17,10 +22,11 @@ def is_tensor(values: Any) -> bool:
 
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
-    """Return ``values`` as an array: lists, arrays, tensors wherever they lie.
+    """Return ``values`` as an array: lists, arrays, data frames, tensors wherever they lie.
 
     A tensor is detached from its gradient and shared where it lies in main memory; half
-    precision becomes float32.
+    precision becomes float32. Numbers that come as objects, as those of a data frame do whose
+    columns are of several kinds or nullable, become float64, and a missing one NaN.
 
     Raises:
         ValueError: rows of unequal length, a sparse matrix, masked values, a tensor without data.
@@ -35,12 +41,22 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
             "leave such rows out, or fill them with .filled(…)"
         )
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
         raise ValueError(
             f"{name}: the rows make no array, since they differ in length or shape; each item "
             "needs the same number of values"
         ) from error
+    return _from_objects(array) if array.dtype == object else array
+
+
+def _from_objects(array: NDArray[Any]) -> NDArray[Any]:
+    """Return objects that are numbers as float64; text stays what it is, digits or not."""
+    flat = [np.nan if type(value).__name__ == "NAType" else value for value in array.flat]
+    if not any(isinstance(value, str | bytes) for value in flat):
+        with suppress(TypeError, ValueError, OverflowError):
+            return np.array(flat, dtype=np.float64).reshape(array.shape)
+    return array
 
 
 def _from_tensor(tensor: Any, name: str) -> NDArray[Any]:
@@ -91,6 +107,49 @@ def as_matrix(values: Any, name: str, *, min_rows: int = 1) -> NDArray[np.floati
             "drop or impute them first"
         )
     return array
+
+
+def column_names(values: Any, name: str) -> list[str] | None:
+    """Return the names of a data frame's columns; None where they are no words, or no frame.
+
+    Raises:
+        ValueError: some of the names are words and some are not.
+    """
+    columns = list(getattr(values, "columns", ()))
+    words = sum(isinstance(column, str) for column in columns)
+    if 0 < words < len(columns):
+        raise ValueError(
+            f"{name}: {words} of {len(columns)} column names are words; make all of them words, "
+            "with frame.columns = frame.columns.astype(str) say, or none"
+        )
+    return columns if words else None
+
+
+def check_names(found: list[str] | None, fitted: list[str] | None, name: str) -> None:
+    """Raise a ValueError unless columns have the names that ``fit`` saw, in the same order.
+
+    Where only one of the two has names, a warning says so.
+    """
+    if found == fitted:
+        return
+    if found is None or fitted is None:
+        here, there = ("no names", "names") if found is None else ("names", "no names")
+        warnings.warn(
+            f"{name}: the columns have {here}, those of fit had {there}; they are taken in the "
+            "order in which they come",
+            UserWarning,
+            stacklevel=5,
+        )
+        return
+    missing = [column for column in fitted if column not in set(found)]
+    unseen = [column for column in found if column not in set(fitted)]
+    what = [f"{', '.join(missing[:5])} missing"] if missing else []
+    what += [f"{', '.join(unseen[:5])} not there in fit"] if unseen else []
+    raise ValueError(
+        f"{name}: expected the columns of fit, in their order; got "
+        f"{' and '.join(what) or 'them in another order'} (see feature_names_in_ and "
+        "text_feature_names_in_)"
+    )
 
 
 def check_paired(x: NDArray[Any], y: NDArray[Any], names: tuple[str, str]) -> None:
@@ -162,12 +221,64 @@ def is_one_of(value: Any, choices: tuple[str, ...]) -> bool:
     return isinstance(value, str) and value in choices
 
 
+def check_choice(value: Any, name: str, choices: Sequence[str]) -> str:
+    """Return ``value`` where it is one of the words, else raise a ValueError."""
+    if not is_one_of(value, tuple(choices)):
+        words = ", ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name}: expected one of {words}, got {value!r}")
+    return str(value)
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return ``value`` where it is True or False, of Python or of numpy, else raise."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Tell whether ``value`` is a whole number, of Python or of numpy; True and False are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def as_whole(value: Any, name: str, least: int = 1, hint: str = "") -> int:
+    """Return ``value`` as an int of at least ``least``, or raise a ValueError."""
+    if is_whole(value) and value >= least:
+        return int(value)
+    raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}{hint}")
+
+
+def as_number(
+    value: Any, name: str, *, low: float | None = None, above: float | None = None, hint: str = ""
+) -> float:
+    """Return a finite Python number, at least ``low`` and greater than ``above`` where given.
+
+    Raises:
+        ValueError: not a number, not finite, too small.
+    """
+    given = value
+    if not isinstance(value, int | float) and getattr(value, "size", None) is not None:
+        with suppress(AttributeError, ValueError, RuntimeError):
+            value = value.item()  # a numpy scalar or a tensor of one element
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    finite = number and abs(value) <= sys.float_info.max
+    least = f" of at least {low:g}" if low is not None else ""
+    least = f" greater than {above:g}" if above is not None else least
+    if finite and (low is None or value >= low) and (above is None or value > above):
+        return float(value)
+    kind = "number" if finite else "finite number"
+    raise ValueError(f"{name}: expected a {kind}{least}, got {given!r}{hint}")
+
+
 def as_seed(seed: Any, name: str = "seed") -> int:
     """Return ``seed`` as an int.
 
     Raises:
         ValueError: not a whole number, or below 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"{name}: expected a whole number of at least 0, got {seed!r}")
-    return int(seed)
+    return as_whole(seed, name, 0)
+
+
+def optional(rule: Rule) -> Rule:
+    """Return a rule that lets None through and asks ``rule`` about everything else."""
+    return lambda value, name: None if value is None else rule(value, name)

@@ -373,13 +373,13 @@ def test_labels_that_cannot_be_are_explained(labels, message, labelled_views):
     ("parameters", "message"),
     [
         ({"sparsity": -1.0}, "sparsity: expected a number of at least 0"),
-        ({"smoothness": np.nan}, "smoothness: expected a number of at least 0"),
-        ({"coupling": None}, "coupling: expected a number of at least 0"),
-        ({"supervision": True}, "supervision: expected a number of at least 0"),
+        ({"smoothness": np.nan}, "smoothness: expected a finite number of at least 0"),
+        ({"coupling": None}, "coupling: expected a finite number of at least 0"),
+        ({"supervision": True}, "supervision: expected a finite number of at least 0"),
         ({"neighbours": 0}, "neighbours: expected a whole number"),
         ({"neighbours": 2.0}, "neighbours: expected a whole number"),
-        ({"graph": "dense"}, 'graph: expected "knn" or "released"'),
-        ({"space": np.ones(2)}, 'space: expected "projection" or "votes"'),
+        ({"graph": "dense"}, 'graph: expected one of "knn", "released"'),
+        ({"space": np.ones(2)}, 'space: expected one of "projection", "votes"'),
         ({"max_iter": 0}, "max_iter: expected a whole number"),
         ({"tol": -1e-3}, "tol: expected a number of at least 0"),
     ],
@@ -392,7 +392,7 @@ def test_parameters_out_of_range_are_explained(parameters, message, labelled_vie
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (np.zeros((5, 4)), "graph_images: expected 6 numbers a row, as in the pairs, got 4"),
+        (np.zeros((5, 4)), "graph_images: expected 6 numbers a row, as in fit, got 4"),
         (np.zeros(6), r"graph_images: expected \(n, d\)"),
         (np.full((5, 6), np.nan), "graph_images: 5 row"),
     ],

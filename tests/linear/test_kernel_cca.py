@@ -313,8 +313,8 @@ def test_warns_of_fewer_components_than_asked(paired_views):
         ({"gamma": True}, "gamma: expected None"),
         ({"gamma": (1.0, -1.0)}, "gamma: expected None"),
         ({"reg": -0.1}, "reg: expected a number of at least 0"),
-        ({"landmarks": 1}, "landmarks: expected None"),
-        ({"landmarks": 10.0}, "landmarks: expected None"),
+        ({"landmarks": 1}, "landmarks: expected a whole number of at least 2"),
+        ({"landmarks": 10.0}, "landmarks: expected a whole number of at least 2"),
         ({"n_components": -1}, "n_components: expected a whole number"),
     ],
 )

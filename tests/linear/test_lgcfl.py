@@ -306,8 +306,8 @@ def test_labels_that_cannot_be_are_explained(labels, message, labelled_views):
     ("parameters", "message"),
     [
         ({"sparsity": -1.0}, "sparsity: expected a number of at least 0"),
-        ({"sparsity": np.inf}, "sparsity: expected a number of at least 0"),
-        ({"coupling": "much"}, "coupling: expected a number of at least 0"),
+        ({"sparsity": np.inf}, "sparsity: expected a finite number of at least 0"),
+        ({"coupling": "much"}, "coupling: expected a finite number of at least 0"),
         ({"max_iter": 0}, "max_iter: expected a whole number"),
         ({"max_iter": 2.5}, "max_iter: expected a whole number"),
         ({"tol": -1e-3}, "tol: expected a number of at least 0"),

@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from vlalign_lib.methods import CorrAE, CorrCrossAE, CorrFullAE
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import TwoViewNetwork
 from vlalign_lib.metrics import mean_reciprocal_rank
 
 VARIANTS = {CorrAE: 0.8, CorrCrossAE: 0.2, CorrFullAE: 0.8}

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def parts():
     """The parts of the library, one level deeper where a part only holds others."""
     for found in pkgutil.iter_modules(vlalign_lib.__path__):
-        if not found.ispkg or found.name.startswith("_"):
+        if not found.ispkg or found.name.startswith("_") or found.name == "engine":
             continue
         module = importlib.import_module(f"vlalign_lib.{found.name}")
         if hasattr(module, "__all__"):

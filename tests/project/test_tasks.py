@@ -162,3 +162,20 @@ def test_another_address_is_written_everywhere():
 def test_a_stale_stamp_is_found():
     url, branch = stamp.address(ROOT)
     assert any(old != new for _, old, new in stamp.stamped(ROOT, url, branch + "x"))
+
+
+def test_check_finds_the_tests_of_what_changed():
+    found = tasks.tests_of(
+        ["vlalign_lib/losses/cca.py", "tests/metrics/test_ranks.py", "notebooks/ch05_dcca.ipynb"]
+    )
+    assert "tests/losses/test_cca.py" in found
+    assert "tests/metrics/test_ranks.py" in found
+    assert "tests/notebooks/test_structure.py" in found
+    assert "tests/losses" not in found
+    assert tasks.tests_of(["vlalign_lib/losses/_unknown.py"]) == ["tests/losses"]
+    assert tasks.tests_of(["README.md"]) == []
+
+
+def test_check_says_which_commit_it_does_not_know():
+    with pytest.raises(SystemExit, match="cannot compare with no-such-commit"):
+        tasks.changed_files("no-such-commit")

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 import triton.runtime.interpreter as interpreter
 
-from vlalign_lib.temporal import _triton
+from vlalign_lib.engine.soft_dtw import forms
+from vlalign_lib.engine.soft_dtw import triton_kernels as _triton
 
 
 class Watch:
@@ -117,7 +118,7 @@ def gradients(cost, lengths, gamma):
     """Check the derivatives of the public functions with finite differences."""
     from vlalign_lib.temporal import soft_alignment, soft_dtw
 
-    os.environ["VLALIGN_TEMPORAL_BACKEND"] = "triton"
+    forms.KERNELS["cpu"] = "triton_kernels"
     cost = cost.clone().requires_grad_()
 
     def value(c):

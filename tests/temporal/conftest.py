@@ -7,12 +7,10 @@ import pytest
 import torch
 
 
-@pytest.fixture(params=["torch", "numba"])
+@pytest.fixture(params=["plain", pytest.param("engine", marks=pytest.mark.engine)])
 def backend(request, monkeypatch):
-    """Run a test once on the reference and once on the compiled loops."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", request.param)
+    """Run a test once on the plain forms and once on the engine's."""
+    monkeypatch.setenv("VLALIGN_ENGINE", "0" if request.param == "plain" else "1")
     return request.param
 
 

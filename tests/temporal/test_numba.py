@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-_numba = pytest.importorskip("vlalign_lib.temporal._numba", reason="numba is not usable here")
+_numba = pytest.importorskip("vlalign_lib.engine.soft_dtw.loops", exc_type=ImportError)
+pytestmark = pytest.mark.engine
 
 INF, NAN = math.inf, math.nan
 SHAPES = [(1, 1), (1, 7), (7, 1), (2, 2), (3, 5), (17, 17), (31, 33), (70, 45), (5, 90)]

@@ -2,7 +2,10 @@
 
 import copy
 import math
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -136,30 +139,18 @@ def test_modules_can_be_copied_and_sent(module):
     assert not list(module.parameters())
 
 
-def test_nothing_is_kept_where_no_gradient_is_wanted(monkeypatch):
-    from vlalign_lib.temporal import _torch
-
-    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", "torch")
+def test_nothing_is_kept_where_no_gradient_is_wanted(backend):
     kept = []
-    forward = _torch.forward
-
-    def spy(cost, lengths, gamma, *, keep):
-        values, state = forward(cost, lengths, gamma, keep=keep)
-        kept.append(len(state))
-        return values, state
-
-    monkeypatch.setattr(_torch, "forward", spy)
-    wanting = torch.randn(2, 3, 4, requires_grad=True)
-    x = torch.randn(2, 3, 4, requires_grad=True)
-    soft_dtw(wanting.detach()), s2dtw(wanting.detach())
-    with torch.no_grad():
-        soft_dtw(wanting), s2dtw(wanting)
-        pairwise_s2dtw(x, x)
-    pairwise_s2dtw(x, x)  # its blocks are computed again for the gradient
-    assert kept == [0] * len(kept)
-    assert len(kept) == 6
-    soft_dtw(wanting)
-    assert kept[-1] == 1
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda t: t):
+        wanting = torch.randn(2, 3, 4, requires_grad=True)
+        x = torch.randn(2, 3, 4, requires_grad=True)
+        soft_dtw(wanting.detach()), s2dtw(wanting.detach())
+        with torch.no_grad():
+            soft_dtw(wanting), s2dtw(wanting)
+            pairwise_s2dtw(x, x)
+        assert not kept
+        soft_dtw(wanting)
+        assert kept
 
 
 def test_changing_the_costs_before_the_gradient_is_an_error():
@@ -179,36 +170,50 @@ def test_gradient_twice_without_keeping_the_graph_is_an_error():
         values.backward()
 
 
-def test_the_implementation_can_be_named(monkeypatch):
-    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", "fortran")
-    with pytest.raises(ValueError, match='VLALIGN_TEMPORAL_BACKEND: expected one of "numba"'):
-        soft_dtw(GOOD)
+@pytest.mark.engine
+@pytest.mark.parametrize("stage", ["forward", "alignment", "hessian_product"])
+def test_where_a_kernel_fails_the_plain_form_runs_and_says_so_once(stage, monkeypatch):
+    from vlalign_lib import _fast
+    from vlalign_lib.engine.soft_dtw import loops
 
+    def broken(*_, **__):
+        raise SystemError("initialization of _internal failed")
 
-def test_without_numba_the_reference_runs_and_says_so(monkeypatch):
-    from vlalign_lib.temporal import _backend
+    def second(cost):
+        (slope,) = torch.autograd.grad(soft_dtw(cost).sum(), cost, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), cost)[0]
 
-    monkeypatch.delenv("VLALIGN_TEMPORAL_BACKEND", raising=False)
-    load = _backend._load
-
-    def broken(name):
-        if name == "numba":
-            raise SystemError("initialization of _internal failed")
-        return load(name)
-
-    monkeypatch.setattr(_backend, "_load", broken)
-    _backend._load_or_torch.cache_clear()
-    cost = torch.randn(2, 3, 4)
-    with pytest.warns(UserWarning, match="numba cannot be used .* runs in plain torch"):
-        first = soft_dtw(cost)
+    cost = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    expected = second(cost)
+    monkeypatch.setattr(_fast, "_FAILED", set())
+    monkeypatch.setattr(loops, stage, broken)
+    with pytest.warns(UserWarning, match="fast form of soft_.* cannot be used .SystemError"):
+        first = second(cost)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = soft_dtw(cost)  # says so once
-    _backend._load_or_torch.cache_clear()
-    monkeypatch.setenv("VLALIGN_TEMPORAL_BACKEND", "torch")
-    monkeypatch.setattr(_backend, "_load", load)
-    assert torch.equal(first, soft_dtw(cost))
-    assert torch.equal(first, again)
+        again = second(cost)
+    torch.testing.assert_close(first, expected)
+    torch.testing.assert_close(again, expected)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_cut_off_file_of_compiled_code_is_made_again(kind, tmp_path):
+    code = "from vlalign_lib.temporal import soft_dtw; import torch as t; "
+    code += "soft_dtw(t.ones(1, 3, 3, requires_grad=True)).sum().backward()"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run():
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    run()
+    files = list(tmp_path.rglob(f"*.{kind}"))
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[: 0 if kind == "nbi" else 100])
+    assert "damaged" in run().stderr
+    assert run().stderr == ""
 
 
 def test_costs_that_broadcasting_made():

@@ -119,8 +119,9 @@ def test_compiled_paths(costs):
     assert all(map(torch.equal, paths, expected_paths))
 
 
+@pytest.mark.engine
 def test_operators_keep_their_promises(costs):
-    from vlalign_lib.temporal import _ops
+    from vlalign_lib.engine.soft_dtw import operators as _ops
 
     cost = costs(2, 3, 4).requires_grad_()
     lengths = torch.tensor([[3, 4], [2, 1]])

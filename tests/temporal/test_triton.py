@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlalign_lib.temporal import _torch, soft_alignment, soft_dtw
+from vlalign_lib.temporal import soft_alignment, soft_dtw
+
+pytestmark = pytest.mark.engine
 
 WORKER = Path(__file__).with_name("_triton_worker.py")
 INF, NAN = math.inf, math.nan
@@ -30,7 +32,6 @@ def interpreted(peer):
     """``interpreted(cost, gamma, …)`` → value, E, Hessian product, from the interpreter."""
     peer("triton")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    environment.pop("VLALIGN_TEMPORAL_BACKEND", None)
     with subprocess.Popen(
         [sys.executable, str(WORKER)],
         stdin=subprocess.PIPE,
@@ -62,17 +63,18 @@ def interpreted(peer):
 
 
 def reference(cost, gamma, lengths=None, direction=None):
-    """Value, E and Hessian product by the torch reference in float64."""
-    cost = cost.double()
-    value, state = _torch.forward(cost, lengths, gamma, keep=True)
-    expected = _torch.alignment(state, lengths, gamma, cost.shape)
-    if direction is None:
-        return value, expected
-    return (
-        value,
-        expected,
-        _torch.hessian_product(state, expected, direction.double(), lengths, gamma),
-    )
+    """Value, E and Hessian product by the plain form in float64."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLALIGN_ENGINE", "0")
+        cost = cost.detach().double().requires_grad_()
+        value = soft_dtw(cost, gamma, lengths=lengths)
+        expected = soft_alignment(cost, gamma, lengths=lengths)
+        if direction is None:
+            return value.detach(), expected.detach()
+        product = torch.zeros_like(cost)
+        if expected.requires_grad:
+            (product,) = torch.autograd.grad((expected * direction.double()).sum(), cost)
+        return value.detach(), expected.detach(), product
 
 
 def by_autograd(slow, cost, gamma, ends, direction):
@@ -150,7 +152,8 @@ def test_lengths_for_tall_matrices_and_shared_programs(interpreted, costs):
     cost[1, :, 1:] = NAN
     lengths = lengths.clone()
     lengths[1] = torch.tensor([2, 1])
-    inside = _torch.is_valid(lengths, 9, 7)
+    rows, columns = torch.arange(9)[:, None], torch.arange(7)
+    inside = (rows < lengths[:, 0, None, None]) & (columns < lengths[:, 1, None, None])
     theirs = reference(cost, 0.2, lengths, torch.where(inside, z, 0.0))
     for tiles in ({}, TILES):
         value, expected, product, _ = interpreted(cost, 0.2, lengths, z, **tiles)
@@ -283,7 +286,7 @@ def test_compiled_for_cards_that_are_not_here(dtype, capability, peer, tmp_path,
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     triton = importlib.import_module("triton")
     compiler = importlib.import_module("triton.backends.compiler")
-    module = importlib.import_module("vlalign_lib.temporal._triton")
+    module = importlib.import_module("vlalign_lib.engine.soft_dtw.triton_kernels")
     for kernel, number, types, constants in signatures(module, dtype):
         names = kernel.arg_names
         signature = {
@@ -313,7 +316,7 @@ def test_compiled_for_cards_that_are_not_here(dtype, capability, peer, tmp_path,
 )
 def test_on_a_card(dtype, shape, peer, costs):
     peer("triton")
-    ours = importlib.import_module("vlalign_lib.temporal._triton")
+    ours = importlib.import_module("vlalign_lib.engine.soft_dtw.triton_kernels")
     cost, z = costs(*shape).to(dtype), costs(*shape, seed=1).to(dtype)
     generator = torch.Generator().manual_seed(2)
     ends = [torch.randint(1, s + 1, shape[:1], generator=generator) for s in shape[1:]]
@@ -343,7 +346,7 @@ def test_the_host_never_waits_for_the_card(peer, costs):
     peer("triton")
     cost = costs(4, 40, 50).float().cuda().requires_grad_()
     lengths = torch.tensor([[40, 50], [1, 1], [33, 40], [7, 50]]).cuda()
-    ours = importlib.import_module("vlalign_lib.temporal._triton")
+    ours = importlib.import_module("vlalign_lib.engine.soft_dtw.triton_kernels")
     torch.cuda.set_sync_debug_mode("error")
     try:
         value, state = ours.forward(cost.detach(), lengths, 0.1, keep=True)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from vlalign_lib.training import FitConfig, fit, seeded
-from vlalign_lib.training._precision import mixed_dtype, mixed_precision
 
 Both = namedtuple("Both", "code logits")
+NARROW = [("bf16", torch.bfloat16), ("fp16", torch.float16)]
 
 
 class Probe(nn.Module):
@@ -39,22 +39,30 @@ class Model(nn.Module):
         return self.body(x)
 
 
-@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
-def test_modules_are_narrow_and_what_they_hand_out_is_wide(narrow):
+def narrowly(model, x, loss, precision):
+    """One step of training, with the modules in narrow numbers."""
+    config = FitConfig(1, None, precision=precision, device="cpu", progress=False)
+    return fit(model, loss, (x,), config)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), NARROW)
+def test_modules_are_narrow_and_what_they_hand_out_is_wide(precision, dtype):
     model, x = Model(), torch.randn(4, 3)
-    with mixed_precision(model, narrow):
+
+    def loss(model, x):
         out, code = model(x), model.embed(x)
-        product = x @ x.T
         assert not torch.is_autocast_enabled("cpu")
-    assert model.body.seen == [narrow, narrow]
-    assert {out["both"].code.dtype, out["both"].logits.dtype, code.dtype} == {torch.float32}
-    assert isinstance(out["both"], Both)
-    assert out["list"][0].dtype == torch.float32
-    assert out["list"][1] == 1
-    assert out["whole"].dtype == torch.int64
-    assert product.dtype == torch.float32, "what a loss computes itself"
+        assert {out["both"].code.dtype, out["both"].logits.dtype} == {torch.float32}
+        assert isinstance(out["both"], Both)
+        assert (out["list"][0].dtype, out["list"][1]) == (torch.float32, 1)
+        assert (out["whole"].dtype, code.dtype) == (torch.int64, torch.float32)
+        assert (x @ x.T).dtype == torch.float32, "what a loss computes itself"
+        return code.mean() + out["both"].logits.mean()
+
+    narrowly(model, x, loss, precision)
+    assert model.body.seen == [dtype, dtype]
     model(x)
-    assert model.body.seen[-1] == torch.float32, "over with the block"
+    assert model.body.seen[-1] == torch.float32, "over with the training"
 
 
 def test_an_error_inside_a_module_leaves_nothing_behind():
@@ -68,8 +76,8 @@ def test_an_error_inside_a_module_leaves_nothing_behind():
 
     model = Broken()
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="shapes"), mixed_precision(model, torch.bfloat16):
-            model(torch.ones(4, 5))
+        with pytest.raises(RuntimeError, match="shapes"):
+            narrowly(model, torch.ones(4, 5), lambda model, x: model(x).mean(), "bf16")
         assert not torch.is_autocast_enabled("cpu")
         assert not model._forward_hooks
         assert not model.layer._forward_pre_hooks
@@ -104,7 +112,7 @@ def test_plain_numbers_on_the_cpu_unless_asked_for():
     assert history.train_loss == other.train_loss
 
 
-@pytest.mark.parametrize(("precision", "narrow"), [("bf16", torch.bfloat16), ("fp16", torch.half)])
+@pytest.mark.parametrize(("precision", "narrow"), NARROW)
 def test_training_is_narrow_and_validation_is_not(precision, narrow):
     # A small loss, which fp16 can scale by 65,536 from the first step on without an overflow.
     model, history, in_training, in_validation = trained(precision, scale=0.01)
@@ -124,18 +132,24 @@ def test_a_loss_scaled_too_far_leaves_steps_out_and_goes_on():
     assert history.steps == 16
 
 
-@pytest.mark.parametrize(
-    ("word", "capability", "expected"),
-    [
-        ("auto", (9, 0), torch.bfloat16),
-        ("auto", (8, 0), torch.bfloat16),
-        ("auto", (7, 5), None),
-        ("fp16", (7, 5), torch.float16),
-        ("bf16", (7, 5), torch.bfloat16),
-        ("float32", (9, 0), None),
-    ],
-)
-def test_what_a_gpu_gets(monkeypatch, word, capability, expected):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert mixed_dtype(word, torch.device("cuda")) is expected
-    assert mixed_dtype("auto", torch.device("cpu")) is None
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_weights_are_refused_where_they_are_trained(dtype):
+    """AdamW's updates round to nothing in them; frozen parts may be as narrow as they like."""
+
+    def loss(model, x):
+        return model[1](model[0](x.to(dtype)).float()).square().mean()
+
+    model = nn.Sequential(nn.Linear(3, 3).to(dtype), nn.Linear(3, 1))
+    config = FitConfig(1, 4, device="cpu", progress=False)
+    with pytest.raises(ValueError, match=rf"trainable weights in {dtype}.*precision=.bf16"):
+        fit(model, loss, (torch.randn(8, 3),), config)
+    model[0].requires_grad_(False)
+    assert fit(model, loss, (torch.randn(8, 3),), config).steps == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_that_has_it_gets_it():
+    model = Probe()
+    fit(model, lambda m, x: m(x).mean(), (torch.randn(4, 3),), FitConfig(1, 4, precision="auto"))
+    native = torch.cuda.get_device_capability() >= (8, 0)
+    assert model.seen == [torch.bfloat16 if native else torch.float32]

@@ -138,4 +138,4 @@ def test_two_processes_killed_and_continued(nursery, tmp_path):
     same(result(tmp_path / "a.0"), result(tmp_path / "a.1"))
     assert lines(whole) == lines(cut)
     assert nursery.run(("train", {"folder": cut, "out": tmp_path / "c", **args})) == [1]
-    assert "world_size was 2 and is 1" in nursery.output()
+    assert "processes was 2 and is 1" in nursery.output()

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from vlalign_lib._progress import progress_bar
 from vlalign_lib._validate import check_mapping
-from vlalign_lib.experiments._environment import commit, versions
+from vlalign_lib.experiments._environment import commit
 from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, check_seeds, choose
-from vlalign_lib.experiments._record import Record, canonical_json
-from vlalign_lib.experiments._run import as_record, measured
+from vlalign_lib.experiments._part import measured
+from vlalign_lib.experiments._record import Record, is_plain
 from vlalign_lib.experiments._scores import embed_independently
 from vlalign_lib.experiments.retrieval import (
     DATASETS,
@@ -85,7 +83,7 @@ def score_method(
     taken = {key.casefold() for key in METHODS} | {m.label.casefold() for m in METHODS.values()}
     if name.casefold() in taken:
         raise ValueError(f"name: the table has a row {name!r} already; call yours something else")
-    seeds = check_seeds(int(seeds) if isinstance(seeds, np.integer) else seeds)
+    seeds = check_seeds(seeds)
     _check_method(method)
     wanted = {key: list(values) for key, values in _as_grid(grid, method).items()}
     experiment = RetrievalExperiment()
@@ -104,7 +102,7 @@ def score_method(
                 partial(measure_method, to_measure, part, method, embed_independently)
             )
             bar.update(1)
-    return as_record(experiment, "cpu", case, case.key, seeds, {}, results, commit(), versions())
+    return experiment.record("cpu", case, case.key, results, {}, commit())
 
 
 def _check_method(method: Any) -> None:
@@ -141,11 +139,4 @@ def _as_grid(grid: Mapping[str, Sequence[Any]] | None, method: Any) -> Mapping[s
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as a record can hold them: what is no plain value by its text."""
-    plain = {}
-    for name, value in parameters.items():
-        try:
-            canonical_json(value)
-        except ValueError:
-            value = repr(value)
-        plain[name] = value
-    return plain
+    return {n: value if is_plain(value) else repr(value) for n, value in parameters.items()}

@@ -20,6 +20,7 @@ from vlalign_lib.data import (
 )
 from vlalign_lib.experiments._experiment import OFFICIAL, Measurement
 from vlalign_lib.experiments._grid import at_edge
+from vlalign_lib.experiments._phrases import ANSWERS, PHRASES
 from vlalign_lib.experiments._record import array_hash
 from vlalign_lib.experiments._scores import (
     VOTES,
@@ -30,7 +31,6 @@ from vlalign_lib.experiments._scores import (
     partner_scores,
     query_intervals,
 )
-from vlalign_lib.experiments.retrieval import ANSWERS, PHRASES
 from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
 from vlalign_lib.methods import METHODS, SCM
 from vlalign_lib.metrics import nearest

@@ -18,6 +18,8 @@ from vlalign_lib.experiments._experiment import (
     choose_several,
 )
 from vlalign_lib.experiments._grid import edges
+from vlalign_lib.experiments._phrases import ANSWERS as ANSWERS
+from vlalign_lib.experiments._phrases import PHRASES as PHRASES
 from vlalign_lib.experiments._record import Estimate, Record
 from vlalign_lib.experiments.linear import PROTOCOLS_IN_WORDS, LinearSettings
 from vlalign_lib.experiments.paper_tables import CLASSIC_ROWS, FEATURES, RETRIEVAL_ROWS, SOURCES
@@ -168,33 +170,6 @@ DATASETS: Mapping[str, RetrievalData] = MappingProxyType(
     }
 )
 """``{data set: columns}``, in the order of the table."""
-
-PHRASES = (
-    "black heart",
-    "leftwards arrow",
-    "double arrow",
-    "white chess bishop",
-    "face",
-    "circled digit",
-    "box drawings light",
-    "capital letter a",
-    "capital letter with acute",
-    "cyrillic capital letter",
-    "hebrew letter",
-    "arabic letter",
-    "greek omega",
-    "white star",
-    "scissors",
-    "integral",
-    "vulgar fraction",
-    "domino tile",
-    "playing card of spades",
-    "hexagram",
-)
-"""What every method is asked for on the glyph names: its answers are kept with its numbers."""
-
-ANSWERS = 8
-"""How many answers to a phrase are kept."""
 
 LANDMARKS = 1000
 """Training pairs that kernel CCA compares with on the glyph names; elsewhere with all of them."""

@@ -1,11 +1,12 @@
-"""What every closed-form method shares: checks, scoring, standardised inputs, saving, loading."""
+"""What every method shares: checked inputs, standardised, and two embeddings that are scored."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,19 +14,46 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
-from vlalign_lib._validate import as_matrix, check_paired
-from vlalign_lib.linear import _store
-from vlalign_lib.linear._canonical import standardise
-from vlalign_lib.linear._signs import settle_signs
+from vlalign_lib._validate import (
+    Rule,
+    as_labels,
+    as_matrix,
+    as_number,
+    as_whole,
+    check_names,
+    check_paired,
+    column_names,
+    optional,
+)
+from vlalign_lib.linear._canonical import Matrix, settle_signs
 
 Name = Literal["images", "texts"]
+
+_NAMES = {"images": "feature_names_in_", "texts": "text_feature_names_in_"}
+# The square of a scale below this has lost digits.
+_FAINT = 1e-140
+
+components: Rule = optional(
+    partial(as_whole, hint="; None is for as many components as the data have")
+)
+"""The rule of ``n_components``."""
+
+ridge: Rule = partial(
+    as_number,
+    low=0,
+    hint="; it is relative to the data's own scale, so 1e-4 to 1 is the range to search",
+)
+"""The rule of a relative ridge."""
 
 
 class TwoViewEstimator(BaseEstimator, ABC):
     """Two views in, two embeddings in one space out; scikit-learn's habits throughout.
 
-    A method writes ``_fit`` and ``_embed``; the rest is here.
+    A method writes ``_fit`` and ``_embed``, and lists in ``_rules`` what its parameters may be;
+    the rest is here.
     """
+
+    _rules: ClassVar[dict[str, Rule]] = {}
 
     # To scikit-learn the two views are data, not metadata to be routed; labels can be.
     __metadata_request__fit = {  # noqa: RUF012
@@ -73,16 +101,15 @@ class TwoViewEstimator(BaseEstimator, ABC):
         """
         x, y = self._pairs(images, texts)
         self._fit(x, y, labels)
-        self._finish_fit(x, y)
+        self._finish_fit()
         return self
 
-    def _finish_fit(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
-        """Remember the widths, and lay what was learned out as it will lie when it is loaded.
+    def _finish_fit(self) -> None:
+        """Lay what was learned out in memory as it will lie when it is loaded.
 
         A product's last bits depend on how its factors lie in memory. With their rows in order
         from the start, a saved and loaded estimator says the same to the last bit.
         """
-        self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
         for name, value in vars(self).items():
             if name.endswith("_") and isinstance(value, np.ndarray) and value.ndim > 1:
                 setattr(self, name, np.ascontiguousarray(value))
@@ -91,7 +118,8 @@ class TwoViewEstimator(BaseEstimator, ABC):
         """Return the images' places in the shared space, (n, k); no text is needed.
 
         Raises:
-            ValueError: a width other than the training images', NaN or infinity.
+            ValueError: a width other than the training images', NaN or infinity; a data frame
+                whose columns have other names than in ``fit``, or lie in another order.
             sklearn.exceptions.NotFittedError: before ``fit``.
         """
         return self._embed(self._rows(images, "images"), "images")
@@ -100,7 +128,8 @@ class TwoViewEstimator(BaseEstimator, ABC):
         """Return the texts' places in the shared space, (n, k); no image is needed.
 
         Raises:
-            ValueError: a width other than the training texts', NaN or infinity.
+            ValueError: a width other than the training texts', NaN or infinity; a data frame
+                whose columns have other names than in ``fit``, or lie in another order.
             sklearn.exceptions.NotFittedError: before ``fit``.
         """
         return self._embed(self._rows(texts, "texts"), "texts")
@@ -129,10 +158,10 @@ class TwoViewEstimator(BaseEstimator, ABC):
         Raises:
             sklearn.exceptions.NotFittedError: before ``fit``.
         """
+        from vlalign_lib.linear import _saving
+
         check_is_fitted(self, "n_components_")
-        arrays: dict[str, NDArray[Any]] = {}
-        record = self._record(arrays, prefix="")
-        _store.write(path, record, arrays)
+        _saving.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -142,16 +171,9 @@ class TwoViewEstimator(BaseEstimator, ABC):
             FileNotFoundError: no such file.
             ValueError: the file holds another class, is damaged or not of this library.
         """
-        record, arrays = _store.read(path)
-        if record["class"] != cls.__name__:
-            raise ValueError(
-                f"{path}: holds a {record['class']}, not a {cls.__name__}; "
-                f"use {record['class']}.load"
-            )
-        try:
-            return cls._restore(record, arrays, prefix="")
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: the header is damaged ({error!r}); save it again") from error
+        from vlalign_lib.linear import _saving
+
+        return _saving.load(cls, path)
 
     @classmethod
     @abstractmethod
@@ -168,27 +190,52 @@ class TwoViewEstimator(BaseEstimator, ABC):
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:
         """Embed checked rows of one view."""
 
-    @staticmethod
+    def _checked(self) -> SimpleNamespace:
+        """Return the parameters as plain values, each as its rule wants it.
+
+        Raises:
+            ValueError: a parameter that makes no sense, by name.
+        """
+        return SimpleNamespace(
+            **{name: rule(getattr(self, name), name) for name, rule in self._rules.items()}
+        )
+
     def _pairs(
-        images: ArrayLike, texts: ArrayLike
+        self, images: ArrayLike, texts: ArrayLike
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return both views checked, (n, p) and (n, q)."""
+        """Return both views checked, (n, p) and (n, q), and remember their columns."""
         x = as_matrix(images, "images", min_rows=2)
         y = as_matrix(texts, "texts", min_rows=2)
         check_paired(x, y, ("images", "texts"))
+        self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
+        for view, values in (("images", images), ("texts", texts)):
+            names = column_names(values, view)
+            if names is not None:
+                setattr(self, _NAMES[view], np.array(names, dtype=object))
+            elif hasattr(self, _NAMES[view]):
+                delattr(self, _NAMES[view])  # of an earlier fit
         return x, y
 
     def _rows(self, values: ArrayLike, view: Name) -> NDArray[np.floating]:
         check_is_fitted(self, "n_components_")
-        rows = as_matrix(values, view)
-        width = self.n_features_in_ if view == "images" else self.n_text_features_in_
+        return self._as_in_fit(values, view, view)
+
+    def _as_in_fit(self, values: ArrayLike, view: Name, name: str) -> NDArray[np.floating]:
+        """Return further rows of a view; ``name`` is what errors call them."""
+        rows, width = as_matrix(values, name), self._width(view)
         if rows.shape[1] != width:
             raise ValueError(
-                f"{view}: expected {width} numbers a row, as in fit, got {rows.shape[1]}; "
+                f"{name}: expected {width} numbers a row, as in fit, got {rows.shape[1]}; "
                 f"prepare these {view} exactly as the training ones, or check that the two "
                 "views are not swapped"
             )
+        fitted = getattr(self, _NAMES[view], None)
+        check_names(column_names(values, name), None if fitted is None else list(fitted), name)
         return rows
+
+    def _width(self, view: Name) -> int:
+        """Return how many numbers a row of a view has."""
+        return self.n_features_in_ if view == "images" else self.n_text_features_in_
 
     def _learned(self, view: Name, what: str) -> NDArray[np.float64]:
         """Return ``image_<what>_`` or ``text_<what>_``."""
@@ -202,51 +249,6 @@ class TwoViewEstimator(BaseEstimator, ABC):
         zx, self.image_mean_, self.image_scale_ = standardise(x, "images")
         zy, self.text_mean_, self.text_scale_ = standardise(y, "texts")
         return zx, zy
-
-    def _record(self, arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Any]:
-        """Return what JSON can hold of the estimator; put what it cannot into ``arrays``."""
-        learned: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if not name.endswith("_"):
-                continue
-            if isinstance(value, np.ndarray):
-                arrays[prefix + name] = value
-            elif isinstance(value, TwoViewEstimator):
-                learned[name] = value._record(arrays, f"{prefix}{name}.")
-            else:
-                learned[name] = _plain(value)
-        return {"class": type(self).__name__, "params": self._plain_params(), "learned": learned}
-
-    def _plain_params(self) -> dict[str, Any]:
-        params = self.get_params(deep=False)
-        for name, value in params.items():
-            if isinstance(value, TwoViewEstimator):
-                params[name] = {"class": type(value).__name__, "params": value._plain_params()}
-            elif name == "random_state" and not isinstance(value, int | np.integer):
-                params[name] = None
-            else:
-                params[name] = _plain(value)
-        return params
-
-    @classmethod
-    def _restore(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]], prefix: str) -> Self:
-        estimator = cls(**{name: _rebuilt(value) for name, value in record["params"].items()})
-        learned = {
-            name: _class_named(value["class"])._restore(value, arrays, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else value
-            for name, value in record["learned"].items()
-        }
-        learned |= {
-            name.removeprefix(prefix): array
-            for name, array in arrays.items()
-            if name.startswith(prefix) and "." not in name.removeprefix(prefix)
-        }
-        for name, value in learned.items():
-            if not name.endswith("_") or name.startswith("_"):
-                raise KeyError(name)  # a file never replaces anything but what fit learns
-            setattr(estimator, name, value)
-        return estimator
 
 
 class LinearProjection(TwoViewEstimator):
@@ -277,47 +279,92 @@ class LinearProjection(TwoViewEstimator):
         return embedded
 
 
-def available_components(asked: int | None, most: int, why: str, *, stacklevel: int) -> int:
-    """Return how many components to keep, with a warning where the data have fewer than asked."""
-    if asked is None:
-        return most
-    if asked > most:
-        warnings.warn(
-            f"n_components={asked}, but only {most} can be learned here: {why}; keeping {most} "
-            "(see n_components_)",
-            UserWarning,
-            stacklevel=stacklevel,
+def standardise(x: NDArray[np.floating], name: str) -> tuple[Matrix, Matrix, Matrix]:
+    """Return (x − mean)/scale in float64, the mean (p,) and the scale (p,).
+
+    A column that never changes keeps the scale 1 and becomes exactly zero.
+    """
+    n = x.shape[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = x.mean(axis=0, dtype=np.float64)
+        z = x - mean
+        scale = np.sqrt(np.einsum("ij,ij->j", z, z) / (n - 1))
+    if not np.isfinite(scale).all():
+        raise ValueError(f"{name}: values too large to square; divide them by a constant first")
+    faint = scale < _FAINT
+    if faint.any():  # squares may have vanished
+        scale[faint] = _faint_scale(z[:, faint])
+    constant = scale <= n * np.finfo(np.float64).eps * np.abs(mean)
+    if constant.all():
+        raise ValueError(
+            f"{name}: all {x.shape[1]} columns are constant over the {n} rows, so there is nothing "
+            "that could go with the other view; check that rows are items"
         )
-    return min(asked, most)
+    scale[constant] = 1.0
+    z /= scale
+    z[:, constant] = 0.0
+    return z, mean, scale
 
 
-def _plain(value: Any) -> Any:
-    """Return ``value`` as JSON knows it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    return value
+def _faint_scale(z: Matrix) -> Matrix:
+    """Return the standard deviations of centred columns whose squares are no numbers any more."""
+    _, exponents = np.frexp(np.abs(z).max(axis=0))
+    columns = np.ldexp(z, -exponents)
+    length = np.sqrt(np.einsum("ij,ij->j", columns, columns) / (len(z) - 1))
+    scale: Matrix = np.ldexp(length, exponents)
+    return scale
 
 
-def _rebuilt(value: Any) -> Any:
-    """Return a parameter as it was before JSON: tuples, and estimators that were not fitted."""
-    if isinstance(value, dict):
-        params = {name: _rebuilt(entry) for name, entry in value["params"].items()}
-        return _class_named(value["class"])(**params)
-    if isinstance(value, list):
-        return tuple(_rebuilt(entry) for entry in value)
-    return value
+def squared_distances(a: Matrix, b: Matrix) -> Matrix:
+    """Return ‖a_i − b_j‖², (n, m)."""
+    distances = a @ b.T
+    distances *= -2
+    distances += np.einsum("ij,ij->i", a, a)[:, None]
+    distances += np.einsum("ij,ij->i", b, b)
+    if a is b:
+        np.fill_diagonal(distances, 0.0)
+    return np.maximum(distances, 0.0, out=distances)
 
 
-def _class_named(name: str) -> type[TwoViewEstimator]:
-    """Return the estimator class of this name among those that are imported."""
-    waiting = TwoViewEstimator.__subclasses__()
-    while waiting:
-        candidate = waiting.pop()
-        if candidate.__name__ == name:
-            return candidate
-        waiting += candidate.__subclasses__()
-    raise KeyError(name)
+def class_numbers(labels: ArrayLike | None, n: int, method: str) -> NDArray[np.int64]:
+    """Return class indices (n,), where negative ones stand for no class.
+
+    Raises:
+        ValueError: no labels, no class indices, or not ``n`` of them.
+    """
+    if labels is None:
+        raise ValueError(
+            f"labels: {method} needs one class index a pair, got None; call "
+            "fit(images, texts, labels), or use CCA where there are no labels"
+        )
+    return as_labels(labels, n)
+
+
+def classes_of(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the classes among the labels, ascending.
+
+    Raises:
+        ValueError: fewer than two, which leaves nothing to tell apart.
+    """
+    classes = np.unique(labels[labels >= 0])
+    if len(classes) < 2:
+        raise ValueError(
+            f"labels: needs pairs of two classes or more to tell apart, got classes "
+            f"{classes.tolist()}" + (" (-1 means no label)" if (labels < 0).any() else "")
+        )
+    return classes
+
+
+def as_pair(value: Any, name: str, *, rule: Rule, what: str) -> tuple[Any, Any]:
+    """Return a parameter for images and one for texts, given as one for both or as a pair.
+
+    Raises:
+        ValueError: neither is what ``rule`` lets through, or what is given is no pair.
+    """
+    try:
+        x, y = value if isinstance(value, tuple | list) else (value, value)
+        return rule(x, name), rule(y, name)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected {what}, or a pair of these for (images, texts); got {value!r}"
+        ) from None

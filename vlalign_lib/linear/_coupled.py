@@ -15,16 +15,19 @@ regression, and F falls with each of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, pinvh, solve
 
-from vlalign_lib._validate import as_labels, as_matrix
-from vlalign_lib.linear._checks import is_real, is_whole
+from vlalign_lib._validate import Rule, as_number, as_whole
+from vlalign_lib.linear._base import class_numbers, classes_of
 
 Matrix = NDArray[np.float64]
+WEIGHT: Rule = partial(as_number, low=0)
+ROUNDS: dict[str, Rule] = {"max_iter": as_whole, "tol": WEIGHT}
 
 #: Where group norms are smooth: far below the weights that tell classes apart, about 0.01.
 EPSILON = 1e-6
@@ -148,47 +151,13 @@ def class_targets(
     which where all have a label changes nothing, since the columns are centred. A label of −1 has
     the target zero.
     """
-    if labels is None:
-        raise ValueError(
-            f"labels: {method} needs one class index a pair, got None; call "
-            "fit(images, texts, labels), or use CCA where there are no labels"
-        )
-    groups = [as_labels(labels, n), *alone]
+    groups = [class_numbers(labels, n, method), *alone]
     everything = np.concatenate(groups)
-    classes, counts = np.unique(everything[everything >= 0], return_counts=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"labels: needs pairs of two classes or more to tell apart, got classes "
-            f"{classes.tolist()}" + (" (-1 means no label)" if (everything < 0).any() else "")
-        )
-    shares = counts / counts.sum()
+    classes = classes_of(everything)
+    shares = (everything[:, None] == classes).sum(axis=0) / (everything >= 0).sum()
     targets = []
     for values in groups:
         known = values >= 0
         hit = values[:, None] == classes
         targets.append((np.where(known[:, None], hit - shares, 0.0), known))
     return classes, targets
-
-
-def more_rows(values: ArrayLike, name: str, width: int) -> NDArray[np.floating]:
-    """Return further rows of one view, as wide as its paired ones."""
-    rows = as_matrix(values, name)
-    if rows.shape[1] != width:
-        raise ValueError(
-            f"{name}: expected {width} numbers a row, as in the pairs, got {rows.shape[1]}"
-        )
-    return rows
-
-
-def check_weight(value: object, name: str) -> float:
-    """Return the weight of a term as a number of at least zero."""
-    if is_real(value) and value >= 0:
-        return float(value)
-    raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
-
-
-def check_rounds(max_iter: object, tol: object) -> tuple[int, float]:
-    """Return the most rounds and the relative fall of the objective that ends them."""
-    if not (is_whole(max_iter) and max_iter >= 1):
-        raise ValueError(f"max_iter: expected a whole number of at least 1, got {max_iter!r}")
-    return int(max_iter), check_weight(tol, "tol")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh
 
-from vlalign_lib._validate import is_one_of
-from vlalign_lib.linear._base import LinearProjection, available_components
-from vlalign_lib.linear._canonical import Matrix, canonical_pairs, linear_view
-from vlalign_lib.linear._checks import check_components, check_reg
-from vlalign_lib.linear._mixed import mixed_pairs
-from vlalign_lib.linear._pca import Amount, check_pca, principal_axes
-from vlalign_lib.linear.correlation import rank_report, warn_if_perfect
+from vlalign_lib._validate import Rule, as_number, as_whole, is_whole
+from vlalign_lib.linear._base import LinearProjection, as_pair, components, ridge
+from vlalign_lib.linear._canonical import canonical_pairs, linear_view
+
+Amount = int | float | None
 
 
 class CCA(LinearProjection):
@@ -43,11 +43,6 @@ class CCA(LinearProjection):
         pca: Reduce each view to principal components first: how many at most (an int), or
             the share of the variance that they explain (a float in (0, 1)); None for no
             reduction; a pair ``(images, texts)`` to treat the views differently.
-        precision: ``"double"`` computes in float64. ``"mixed"`` forms the large products in
-            float32 and finishes in float64: about half the time where there are thousands of
-            pairs and columns, correlations within 1e-8, weights within 0.5 % of their norm. It
-            returns to ``"double"`` by itself where a view has as many columns as pairs, or
-            some direction with less than a thousandth of the mean variance, ridge included.
         random_state: Taken by every method; nothing here is random.
 
     Attributes:
@@ -84,6 +79,17 @@ class CCA(LinearProjection):
         (3, 1)
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {
+        "n_components": components,
+        "reg": ridge,
+        "pca": partial(
+            as_pair,
+            rule=lambda value, name: _amount(value, name),
+            what="None, a number of components (an int of at least 1), or a share of variance "
+            "(a float in (0, 1))",
+        ),
+    }
+
     correlations_: NDArray[np.float64]
 
     def __init__(
@@ -92,13 +98,11 @@ class CCA(LinearProjection):
         reg: float = 1e-4,
         *,
         pca: Amount | tuple[Amount, Amount] = None,
-        precision: Literal["double", "mixed"] = "double",
         random_state: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.reg = reg
         self.pca = pca
-        self.precision = precision
         self.random_state = random_state
 
     @classmethod
@@ -114,37 +118,56 @@ class CCA(LinearProjection):
     def _fit(
         self, x: NDArray[np.floating], y: NDArray[np.floating], labels: ArrayLike | None
     ) -> None:
-        check_components(self.n_components)
-        reg = check_reg(self.reg)
-        amounts = check_pca(self.pca)
-        if not is_one_of(self.precision, ("double", "mixed")):
-            raise ValueError(f'precision: expected "double" or "mixed", got {self.precision!r}')
+        given = self._checked()
         z = self._learn_scale(x, y)
         axes = [
-            None if amount is None else principal_axes(view, amount)
-            for view, amount in zip(z, amounts, strict=True)
+            None if amount is None else _principal_axes(view, amount)
+            for view, amount in zip(z, given.pca, strict=True)
         ]
         px, py = (view if axis is None else view @ axis for view, axis in zip(z, axes, strict=True))
         eps = max(float(np.finfo(view.dtype).eps) for view in (x, y))
-        a, b, rho = self._solve(px, py, reg, eps)
+        first, second = (
+            linear_view(view, given.reg, eps, wanted=given.n_components or view.shape[1])
+            for view in (px, py)
+        )
+        a, b, rho = canonical_pairs(first, second, given.n_components, given.reg, stacklevel=4)
+        u, v = first.scores @ a, second.scores @ b
+        a, b = first.weights(px, a, v, rho), second.weights(py, b, u, rho)
         a = a if axes[0] is None else axes[0] @ a
         b = b if axes[1] is None else axes[1] @ b
         self._learn_weights(z, (a, b))
         self.correlations_ = rho
         self.n_components_ = len(rho)
 
-    def _solve(self, x: Matrix, y: Matrix, reg: float, eps: float) -> tuple[Matrix, Matrix, Matrix]:
-        """Return the weights on the columns of centred views, and the correlations."""
-        n, k = len(x), self.n_components
-        if self.precision == "mixed" and k is not None:
-            found = mixed_pairs(x, y, reg, k)
-            if found is not None:
-                return found
-        first, second = (linear_view(z, reg, eps, wanted=k or z.shape[1]) for z in (x, y))
-        ranks = (first.rank, second.rank)
-        k = available_components(k, min(ranks), rank_report(ranks, n), stacklevel=5)
-        if reg == 0:
-            warn_if_perfect(ranks, n, stacklevel=5)
-        a, b, rho = canonical_pairs(first, second, k)
-        u, v = first.scores @ a, second.scores @ b
-        return first.weights(x, a, v, rho), second.weights(y, b, u, rho), rho
+
+def _amount(value: Any, name: str) -> Amount:
+    """Return how many principal components, or which share of the variance, are kept."""
+    if value is None or is_whole(value):
+        return None if value is None else as_whole(value, name)
+    share = as_number(value, name, above=0)
+    if share >= 1:
+        raise ValueError(name)
+    return share
+
+
+def _principal_axes(z: NDArray[np.float64], amount: int | float) -> NDArray[np.float64]:
+    """Return the leading principal axes (p, d) of a centred view (n, p).
+
+    ``amount`` as an int is the most that are kept, as a float the share of the variance that
+    they explain at least. Axes without variance are never kept.
+    """
+    n, p = z.shape
+    side = min(n, p)
+    whole = is_whole(amount)
+    most = min(int(amount), side) if whole else side
+    scatter = z.T @ z if p <= n else z @ z.T
+    values, vectors = eigh(
+        scatter, subset_by_index=[side - most, side - 1], overwrite_a=True, check_finite=False
+    )
+    values, vectors = values[::-1], vectors[:, ::-1]
+    keep = int((values > values[0] * max(n, p) * np.finfo(np.float64).eps).sum())
+    if not whole:
+        share = np.cumsum(values) / values.sum()
+        keep = min(keep, int(np.searchsorted(share, amount)) + 1)
+    vectors = vectors[:, :keep]
+    return vectors if p <= n else z.T @ (vectors / np.sqrt(values[:keep]))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib.linear._base import LinearProjection, available_components
-from vlalign_lib.linear._canonical import leading_svd
-from vlalign_lib.linear._checks import check_components
-from vlalign_lib.linear.correlation import correlation
+from vlalign_lib._validate import Rule
+from vlalign_lib.linear._base import LinearProjection, components
+from vlalign_lib.linear._canonical import available_components, leading_svd, paired_correlation
 
 
 class CFA(LinearProjection):
@@ -64,6 +63,8 @@ class CFA(LinearProjection):
         True
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {"n_components": components}
+
     correlations_: NDArray[np.float64]
     singular_values_: NDArray[np.float64]
 
@@ -83,11 +84,10 @@ class CFA(LinearProjection):
     def _fit(
         self, x: NDArray[np.floating], y: NDArray[np.floating], labels: ArrayLike | None
     ) -> None:
-        check_components(self.n_components)
-        n = len(x)
+        asked, n = self._checked().n_components, len(x)
         zx, zy = self._learn_scale(x, y)
         most = min(n - 1, zx.shape[1], zy.shape[1])
-        u, s, v = leading_svd(zx.T @ zy, min(self.n_components or most, most))
+        u, s, v = leading_svd(zx.T @ zy, min(asked or most, most))
         # What the product's own rounding leaves of a covariance of nothing is nothing.
         rounding = np.finfo(np.float64).eps * np.linalg.norm(zx) * np.linalg.norm(zy)
         s = np.where(s > rounding, s, 0.0)
@@ -95,13 +95,13 @@ class CFA(LinearProjection):
         found = int((s > s[0] * max(*zx.shape, zy.shape[1]) * eps).sum())
         found = max(found, 1)
         k = available_components(
-            self.n_components,
+            asked,
             found,
             f"over the {n} pairs the views covary in {found} independent directions",
             stacklevel=4,
         )
         self._learn_weights((zx, zy), (u[:, :k], v[:, :k]))
         self.singular_values_ = s[:k] / (n - 1)
-        correlations = correlation(zx @ self.image_weights_, zy @ self.text_weights_)
+        correlations = paired_correlation(zx @ self.image_weights_, zy @ self.text_weights_)
         self.correlations_ = np.where(self.singular_values_ > 0, correlations, 0.0)
         self.n_components_ = k

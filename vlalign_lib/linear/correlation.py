@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import as_matrix, check_paired
-from vlalign_lib.linear._canonical import canonical_pairs, linear_view, standardise
-from vlalign_lib.linear._checks import check_reg
+from vlalign_lib.linear._base import ridge, standardise
+from vlalign_lib.linear._canonical import canonical_pairs, linear_view, paired_correlation
 
 
 def correlation(u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
@@ -53,8 +51,7 @@ def correlation(u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
             f"u has {a.shape[1]} components and v has {b.shape[1]}: component j of one is compared "
             "with component j of the other; for raw views use canonical_correlations"
         )
-    a, b = _unit_columns(a), _unit_columns(b)
-    return np.clip(np.einsum("ij,ij->j", a, b), -1.0, 1.0)
+    return paired_correlation(a, b)
 
 
 def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> NDArray[np.float64]:
@@ -102,7 +99,7 @@ def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> N
         >>> bool(canonical_correlations(z @ [[1.0, 2.0]] + noise, z)[0] > 0.8)
         True
     """
-    kappa = check_reg(reg)
+    kappa = ridge(reg, "reg")
     a, b = as_matrix(x, "x", min_rows=2), as_matrix(y, "y", min_rows=2)
     check_paired(a, b, ("x", "y"))
     za, zb = standardise(a, "x")[0], standardise(b, "y")[0]
@@ -110,47 +107,4 @@ def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> N
         linear_view(z, kappa, float(np.finfo(source.dtype).eps), wanted=z.shape[1])
         for z, source in ((za, a), (zb, b))
     )
-    ranks = (first.rank, second.rank)
-    if kappa == 0:
-        warn_if_perfect(ranks, len(a), stacklevel=3)
-    return canonical_pairs(first, second, min(ranks))[2]
-
-
-def rank_report(ranks: tuple[int, int], n: int) -> str:
-    """Say what limits the number of components."""
-    return (
-        f"over the {n} pairs the images vary in {ranks[0]} independent directions and the "
-        f"texts in {ranks[1]}"
-    )
-
-
-def warn_if_perfect(ranks: tuple[int, int], n: int, *, stacklevel: int) -> None:
-    """Warn where n pairs leave so little room that some correlations are 1 whatever the data.
-
-    The centred columns of the two views span subspaces of n − 1 dimensions. Two subspaces whose
-    dimensions add up to more than that must meet.
-    """
-    perfect = min(sum(ranks) - (n - 1), *ranks)
-    if perfect > 0:
-        warnings.warn(
-            f"{n} pairs with {ranks[0]} and {ranks[1]} independent dimensions and reg=0: "
-            f"{perfect} of the correlations are 1 whatever the data; use more than "
-            f"{5 * max(ranks)} pairs, fewer dimensions (pca=), or reg between 1e-4 and 1 "
-            "(chapter 3)",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
-
-
-def _unit_columns(x: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Centre the columns and scale them to length 1; constant columns become 0."""
-    _, exponents = np.frexp(np.abs(x).max(axis=0))
-    x = np.ldexp(
-        x.astype(np.float64), -exponents
-    )  # the same columns, with squares that are numbers
-    centred = x - x.mean(axis=0)
-    length = np.linalg.norm(centred, axis=0)
-    constant = length <= len(x) * np.finfo(np.float64).eps * np.abs(x).max(axis=0)
-    unit: NDArray[np.float64] = centred / np.where(constant, 1.0, length)
-    unit[:, constant] = 0.0
-    return unit
+    return canonical_pairs(first, second, None, kappa, stacklevel=3)[2]

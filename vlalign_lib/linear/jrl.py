@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, identity
 from scipy.special import expit
 
-from vlalign_lib._validate import is_one_of
-from vlalign_lib.linear._base import LinearProjection, Name
-from vlalign_lib.linear._checks import is_whole
-from vlalign_lib.linear._coupled import (
-    Side,
-    check_rounds,
-    check_weight,
-    class_targets,
-    minimise,
-    more_rows,
-)
-from vlalign_lib.linear._kernels import squared_distances
+from vlalign_lib._validate import Rule, as_whole, check_choice
+from vlalign_lib.linear._base import LinearProjection, Name, squared_distances
+from vlalign_lib.linear._coupled import ROUNDS, WEIGHT, Side, class_targets, minimise
 
 Matrix = NDArray[np.float64]
 
@@ -115,6 +107,14 @@ class JRL(LinearProjection):
         True
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {
+        **dict.fromkeys(("sparsity", "smoothness", "coupling", "supervision"), WEIGHT),
+        "neighbours": as_whole,
+        "graph": partial(check_choice, choices=("knn", "released")),
+        "space": partial(check_choice, choices=("projection", "votes")),
+        **ROUNDS,
+    }
+
     classes_: NDArray[np.int64]
     objective_: NDArray[np.float64]
     voters_: Matrix
@@ -192,7 +192,7 @@ class JRL(LinearProjection):
         """
         x, y = self._pairs(images, texts)
         self._fit(x, y, labels, graph_images, graph_texts)
-        self._finish_fit(x, y)
+        self._finish_fit()
         return self
 
     def _fit(
@@ -203,13 +203,7 @@ class JRL(LinearProjection):
         graph_images: ArrayLike | None = None,
         graph_texts: ArrayLike | None = None,
     ) -> None:
-        weights = {
-            name: check_weight(getattr(self, name), name)
-            for name in ("supervision", "coupling", "sparsity")
-        }
-        smoothness = check_weight(self.smoothness, "smoothness")
-        max_iter, tol = check_rounds(self.max_iter, self.tol)
-        self._check_words()
+        given = self._checked()
         n = len(x)
         self.classes_, ((targets, labelled),) = class_targets(labels, n, "JRL")
         sides = []
@@ -218,7 +212,7 @@ class JRL(LinearProjection):
             self._learn_scale(x, y), (graph_images, graph_texts), names, strict=True
         ):
             if more is not None:
-                further = more_rows(more, f"graph_{name}", z.shape[1])
+                further = self._as_in_fit(more, name, f"graph_{name}")
                 further = further - self._learned(name, "mean")
                 z = np.concatenate([z, further / self._learned(name, "scale")])
             blank = len(z) - n
@@ -228,25 +222,17 @@ class JRL(LinearProjection):
                 np.pad(labelled, (0, blank)),
                 n,
                 np.arange(z.shape[1]),
-                **weights,
-                penalty=self._penalty(z, smoothness),
+                given.supervision,
+                given.coupling,
+                given.sparsity,
+                self._penalty(z, given.smoothness),
             )
             sides.append(side)
-        self.objective_ = minimise(*sides, max_iter=max_iter, tol=tol)
+        self.objective_ = minimise(*sides, max_iter=given.max_iter, tol=given.tol)
         self.image_weights_, self.text_weights_ = (side.weights for side in sides)
         self.voters_ = np.concatenate([side.embedded()[labelled] for side in sides])
         self.votes_ = np.tile(targets[labelled].argmax(axis=1), 2)
         self.n_components_ = len(self.classes_)
-
-    def _check_words(self) -> None:
-        if not (is_whole(self.neighbours) and self.neighbours >= 1):
-            raise ValueError(
-                f"neighbours: expected a whole number of at least 1, got {self.neighbours!r}"
-            )
-        if not is_one_of(self.graph, ("knn", "released")):
-            raise ValueError(f'graph: expected "knn" or "released", got {self.graph!r}')
-        if not is_one_of(self.space, ("projection", "votes")):
-            raise ValueError(f'space: expected "projection" or "votes", got {self.space!r}')
 
     def _penalty(self, z: Matrix, smoothness: float) -> Any:
         if smoothness == 0:

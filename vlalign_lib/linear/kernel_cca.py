@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Self
+from functools import partial
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack, solve_triangular
 
-from vlalign_lib.linear._base import Name, TwoViewEstimator, available_components
-from vlalign_lib.linear._canonical import View, canonical_pairs, kernel_view, linear_view
-from vlalign_lib.linear._checks import as_generator, check_components, check_reg, is_whole
-from vlalign_lib.linear._kernels import (
-    Kernel,
-    Matrix,
-    centre,
-    check_gamma,
-    check_kernel,
-    gram,
-    median_gamma,
+from vlalign_lib._validate import Rule, as_number, as_whole, check_choice, is_whole, optional
+from vlalign_lib.linear._base import (
+    Name,
+    TwoViewEstimator,
+    as_pair,
+    components,
+    ridge,
     squared_distances,
 )
-from vlalign_lib.linear._signs import settle_signs
-from vlalign_lib.linear.correlation import rank_report, warn_if_perfect
+from vlalign_lib.linear._canonical import (
+    Matrix,
+    View,
+    canonical_pairs,
+    kernel_view,
+    linear_view,
+    settle_signs,
+)
+
+Kernel = Literal["rbf", "linear"]
 
 # Test kernels are made this many rows at a time; the median heuristic looks at so many at most.
 _ROWS = 2000
@@ -74,6 +79,37 @@ class _KernelView:
             return view.duals(weights, partner, rho)
         on_features = view.weights(self.centred, weights, partner, rho)
         return solve_triangular(self.corner, on_features, trans="T", lower=True)
+
+
+def gram(a: Matrix, b: Matrix, gamma: float | None) -> Matrix:
+    """Return the kernel between the rows of a (n, p) and b (m, p); gamma None: linear."""
+    if gamma is None:
+        return a @ b.T
+    return rbf(squared_distances(a, b), gamma)
+
+
+def rbf(distances: Matrix, gamma: float) -> Matrix:
+    """Turn squared distances into exp(−γd²), in place."""
+    distances *= -gamma
+    return np.exp(distances, out=distances)
+
+
+def median_gamma(distances: Matrix) -> float:
+    """Return 1/(2 median d²) over the pairs i < j of a square matrix of squared distances.
+
+    Where more than half of the rows coincide the mean takes the place of the median.
+    """
+    below = distances[np.tri(len(distances), k=-1, dtype=bool)]
+    typical = float(np.median(below)) or float(below.mean())
+    return 1 / (2 * typical)
+
+
+def centre(kernel: Matrix) -> Matrix:
+    """Centre a Gram matrix (n, n) in feature space, in place; return its column means (n,)."""
+    means: Matrix = kernel.mean(axis=0)
+    kernel -= means
+    kernel -= (means - means.mean())[:, None]
+    return means
 
 
 def _typical_gamma(z: Matrix) -> float:
@@ -159,6 +195,22 @@ class KernelCCA(TwoViewEstimator):
         True
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {
+        "n_components": components,
+        "kernel": partial(
+            as_pair,
+            rule=partial(check_choice, choices=get_args(Kernel)),
+            what='"rbf", "linear"',
+        ),
+        "gamma": partial(
+            as_pair,
+            rule=optional(partial(as_number, above=0)),
+            what="None (median heuristic), or a positive number",
+        ),
+        "reg": ridge,
+        "landmarks": optional(partial(as_whole, least=2, hint="; None takes every pair")),
+    }
+
     correlations_: NDArray[np.float64]
     image_anchors_: NDArray[np.float64]
     text_anchors_: NDArray[np.float64]
@@ -201,25 +253,21 @@ class KernelCCA(TwoViewEstimator):
     def _fit(
         self, x: NDArray[np.floating], y: NDArray[np.floating], labels: ArrayLike | None
     ) -> None:
-        check_components(self.n_components)
-        reg = check_reg(self.reg)
-        kernels, gammas = check_kernel(self.kernel), check_gamma(self.gamma)
-        n = len(x)
-        drawn = self._draw(n)
+        given = self._checked()
+        drawn = self._draw(given.landmarks, len(x))
         views = [
             _KernelView(z, kernel, gamma, drawn)
-            for z, kernel, gamma in zip(self._learn_scale(x, y), kernels, gammas, strict=True)
+            for z, kernel, gamma in zip(
+                self._learn_scale(x, y), given.kernel, given.gamma, strict=True
+            )
         ]
         factors = [
-            view.factorise(reg, float(np.finfo(source.dtype).eps), self.n_components)
+            view.factorise(given.reg, float(np.finfo(source.dtype).eps), given.n_components)
             for view, source in zip(views, (x, y), strict=True)
         ]
-        ranks = (factors[0].rank, factors[1].rank)
-        report = rank_report(ranks, n)
-        k = available_components(self.n_components, min(ranks), report, stacklevel=4)
-        if reg == 0:
-            warn_if_perfect(ranks, n, stacklevel=4)
-        a, b, rho = canonical_pairs(factors[0], factors[1], k)
+        a, b, rho = canonical_pairs(
+            factors[0], factors[1], given.n_components, given.reg, stacklevel=4
+        )
         u, v = factors[0].scores @ a, factors[1].scores @ b
         alpha = views[0].coefs(factors[0], a, v, rho)
         beta = views[1].coefs(factors[1], b, u, rho)
@@ -230,21 +278,14 @@ class KernelCCA(TwoViewEstimator):
             setattr(self, f"{side}_gamma_", view.gamma)
             setattr(self, f"{side}_offset_", view.column_means @ coefs)
         self.correlations_ = rho
-        self.n_components_ = k
+        self.n_components_ = len(rho)
 
-    def _draw(self, n: int) -> NDArray[np.intp] | None:
+    def _draw(self, landmarks: int | None, n: int) -> NDArray[np.intp] | None:
         """Return the rows that serve as landmarks, None for all."""
-        if self.landmarks is None:
-            return None
-        if not is_whole(self.landmarks) or self.landmarks < 2:
-            raise ValueError(
-                "landmarks: expected None (every pair) or a whole number of at least 2, got "
-                f"{self.landmarks!r}"
-            )
-        if self.landmarks >= n:
+        if landmarks is None or landmarks >= n:
             return None
         rng = as_generator(self.random_state)
-        return np.sort(rng.choice(n, int(self.landmarks), replace=False))
+        return np.sort(rng.choice(n, landmarks, replace=False))
 
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:
         anchors, coefs = self._learned(view, "anchors"), self._learned(view, "coefs")
@@ -257,3 +298,15 @@ class KernelCCA(TwoViewEstimator):
         # Centring takes away the training kernel's column means here, and the mean of each new
         # row: that term is nothing, since the coefficients of a full kernel add up to zero.
         return embedded - self._learned(view, "offset")
+
+
+def as_generator(random_state: Any) -> np.random.Generator:
+    """Return the generator that ``random_state`` stands for."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None or (is_whole(random_state) and random_state >= 0):
+        return np.random.default_rng(random_state)
+    raise ValueError(
+        "random_state: expected None, a whole number of at least 0 or a numpy Generator, got "
+        f"{random_state!r}"
+    )

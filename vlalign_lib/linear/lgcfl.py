@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib._validate import as_indices, as_labels
-from vlalign_lib.linear._base import LinearProjection
-from vlalign_lib.linear._canonical import standardise
-from vlalign_lib.linear._checks import is_whole
-from vlalign_lib.linear._coupled import (
-    Side,
-    check_rounds,
-    check_weight,
-    class_targets,
-    minimise,
-    more_rows,
-)
+from vlalign_lib._validate import Rule, as_indices, as_labels, is_whole
+from vlalign_lib.linear._base import LinearProjection, Name, standardise
+from vlalign_lib.linear._coupled import ROUNDS, WEIGHT, Side, class_targets, minimise
 
 Groups = int | Sequence[int] | None
 
@@ -97,6 +88,8 @@ class LGCFL(LinearProjection):
         True
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {"sparsity": WEIGHT, "coupling": WEIGHT} | ROUNDS
+
     classes_: NDArray[np.int64]
     image_block_norms_: NDArray[np.float64]
     text_block_norms_: NDArray[np.float64]
@@ -160,7 +153,7 @@ class LGCFL(LinearProjection):
         """
         x, y = self._pairs(images, texts)
         self._fit(x, y, labels, unpaired_images, unpaired_texts)
-        self._finish_fit(x, y)
+        self._finish_fit()
         return self
 
     def _fit(
@@ -171,16 +164,12 @@ class LGCFL(LinearProjection):
         unpaired_images: tuple[ArrayLike, ArrayLike] | None = None,
         unpaired_texts: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> None:
-        weights = {
-            "supervision": 1.0,
-            "coupling": check_weight(self.coupling, "coupling"),
-            "sparsity": check_weight(self.sparsity, "sparsity"),
-        }
-        max_iter, tol = check_rounds(self.max_iter, self.tol)
+        given = self._checked()
+        weights = {"supervision": 1.0, "coupling": given.coupling, "sparsity": given.sparsity}
         groups = check_groups(self.groups, (x.shape[1], y.shape[1]))
         n = len(x)
-        more_x, alone_x = _unpaired(unpaired_images, "unpaired_images", x)
-        more_y, alone_y = _unpaired(unpaired_texts, "unpaired_texts", y)
+        more_x, alone_x = self._unpaired(unpaired_images, "images")
+        more_y, alone_y = self._unpaired(unpaired_texts, "texts")
         self.classes_, (pairs, *alone) = class_targets(labels, n, "LGCFL", alone_x, alone_y)
         sides = []
         for rows, more, own, blocks, side in zip(
@@ -192,23 +181,24 @@ class LGCFL(LinearProjection):
             targets = np.concatenate([pairs[0], own[0]])
             labelled = np.concatenate([pairs[1], own[1]])
             sides.append(Side(z, targets, labelled, n, blocks, **weights))
-        self.objective_ = minimise(*sides, max_iter=max_iter, tol=tol)
+        self.objective_ = minimise(*sides, max_iter=given.max_iter, tol=given.tol)
         self.image_weights_, self.text_weights_ = (side.weights for side in sides)
         self.image_block_norms_, self.text_block_norms_ = (
             np.sqrt(np.bincount(side.groups, (side.weights**2).sum(axis=1))) for side in sides
         )
         self.n_components_ = len(self.classes_)
 
-
-def _unpaired(
-    given: tuple[ArrayLike, ArrayLike] | None, name: str, paired: NDArray[np.floating]
-) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    if given is None:
-        return paired[:0], np.empty(0, dtype=np.int64)
-    if not (isinstance(given, tuple | list) and len(given) == 2):
-        raise ValueError(f"{name}: expected (rows, labels), got {type(given).__name__}")
-    rows = more_rows(given[0], name, paired.shape[1])
-    return rows, as_labels(given[1], len(rows), f"{name} labels")
+    def _unpaired(
+        self, given: tuple[ArrayLike, ArrayLike] | None, view: Name
+    ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+        """Return rows of one view without partners, and their labels."""
+        name = f"unpaired_{view}"
+        if given is None:
+            return np.empty((0, self._width(view))), np.empty(0, dtype=np.int64)
+        if not (isinstance(given, tuple | list) and len(given) == 2):
+            raise ValueError(f"{name}: expected (rows, labels), got {type(given).__name__}")
+        rows = self._as_in_fit(given[0], view, name)
+        return rows, as_labels(given[1], len(rows), f"{name} labels")
 
 
 def check_groups(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from functools import partial
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
-from vlalign_lib._validate import as_labels, is_one_of
-from vlalign_lib.linear._base import Name, TwoViewEstimator
-from vlalign_lib.linear._canonical import standardise
-from vlalign_lib.linear._checks import check_reg, is_real, is_whole
+from vlalign_lib._validate import Rule, as_number, as_whole, check_choice, optional
+from vlalign_lib.linear._base import (
+    Name,
+    TwoViewEstimator,
+    class_numbers,
+    classes_of,
+    ridge,
+    standardise,
+)
 
 # The solver stops when no derivative of the mean loss is larger: posteriors to about 1e-3.
 _GRADIENT = 1e-5
@@ -20,6 +26,15 @@ _GRADIENT = 1e-5
 _WEAKEST = 1e-300
 # Colder than this, dividing by the temperature could overflow.
 _COLDEST = 1e-9
+
+
+def _estimator(value: Any, name: str) -> TwoViewEstimator:
+    """Return the estimator to fit beneath."""
+    if isinstance(value, TwoViewEstimator):
+        return value
+    raise ValueError(
+        f"{name}: expected None or an estimator of vlalign_lib.linear such as CCA(), got {value!r}"
+    )
 
 
 class SemanticMatching(TwoViewEstimator):
@@ -78,6 +93,14 @@ class SemanticMatching(TwoViewEstimator):
         True
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {
+        "reg": ridge,
+        "on": optional(_estimator),
+        "space": partial(check_choice, choices=("probability", "log")),
+        "temperature": partial(as_number, low=_COLDEST),
+        "max_iter": as_whole,
+    }
+
     classes_: NDArray[np.int64]
     image_weights_: NDArray[np.float64]
     text_weights_: NDArray[np.float64]
@@ -115,50 +138,21 @@ class SemanticMatching(TwoViewEstimator):
     def _fit(
         self, x: NDArray[np.floating], y: NDArray[np.floating], labels: ArrayLike | None
     ) -> None:
-        reg = self._check_parameters()
-        if labels is None:
-            raise ValueError(
-                "labels: semantic matching needs one class index a pair, got None; call "
-                "fit(images, texts, labels), or use CCA where there are no labels"
-            )
-        classes = as_labels(labels, len(x))
+        given = self._checked()
+        classes = class_numbers(labels, len(x), "semantic matching")
         self.on_ = None if self.on is None else clone(self.on).fit(x, y, classes)
         if self.on_ is not None:
             x, y = self.on_.embed_images(x), self.on_.embed_texts(y)
         known = classes >= 0
-        self.classes_ = np.unique(classes[known])
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"labels: needs pairs of two classes or more to tell apart, got classes "
-                f"{self.classes_.tolist()}" + ("" if known.all() else " (-1 means no label)")
-            )
+        self.classes_ = classes_of(classes)
         for side, rows in (("image", x), ("text", y)):
             z, mean, scale = standardise(rows[known], f"{side}s")
-            weights, bias = _logistic_regression(z, classes[known], reg, self.max_iter)
+            weights, bias = _logistic_regression(z, classes[known], given.reg, given.max_iter)
             setattr(self, f"{side}_mean_", mean)
             setattr(self, f"{side}_scale_", scale)
             setattr(self, f"{side}_weights_", weights)
             setattr(self, f"{side}_bias_", bias)
         self.n_components_ = len(self.classes_)
-
-    def _check_parameters(self) -> float:
-        if self.on is not None and not isinstance(self.on, TwoViewEstimator):
-            raise ValueError(
-                "on: expected None or an estimator of vlalign_lib.linear such as CCA(), got "
-                f"{self.on!r}"
-            )
-        if not is_one_of(self.space, ("probability", "log")):
-            raise ValueError(f'space: expected "probability" or "log", got {self.space!r}')
-        if not (is_whole(self.max_iter) and self.max_iter >= 1):
-            raise ValueError(
-                f"max_iter: expected a whole number of at least 1, got {self.max_iter!r}"
-            )
-        if not (is_real(self.temperature) and self.temperature >= _COLDEST):
-            raise ValueError(
-                f"temperature: expected a number above 0, {_COLDEST} at least, got "
-                f"{self.temperature!r}"
-            )
-        return check_reg(self.reg)
 
     def _embed(self, rows: NDArray[np.floating], view: Name) -> NDArray[np.float64]:
         if self.on_ is not None:

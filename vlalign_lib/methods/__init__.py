@@ -12,9 +12,11 @@ parameters:
 - ``n_components``: dimensions k of the shared space; :class:`DeepSM` does not read it, its space
   has a dimension for each class;
 - ``hidden``: widths of the layers between, for views of vectors;
-- ``channels``: filters of the first of three convolutions, for pictures;
+- ``channels``: filters of the first of three convolutions, for pictures; vectors have none, and it
+  is not read for them;
 - ``dropout``: share of units left out of each training step;
-- ``shift``: pixels that pictures are moved at random in training, each way at most;
+- ``shift``: pixels that pictures are moved at random in training, each way at most; vectors cannot
+  be moved, and with them ``fit`` refuses anything but the default and 0;
 - ``scaling``: ``"view"`` takes the mean off each column and divides the whole view by one number,
   so that a rare word keeps a small weight; ``"columns"`` brings each column to deviation 1, for
   views whose columns have units of their own. Pictures have one mean and one deviation;

@@ -1,9 +1,11 @@
-"""What every trained method shares: inputs, encoders, the loop, saving and loading."""
+"""What every trained method shares: two networks, one objective, one loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,21 +13,67 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from vlalign_lib._tensors import check_choice
-from vlalign_lib._validate import as_labels, as_seed
-from vlalign_lib.linear._base import Name, TwoViewEstimator
-from vlalign_lib.methods._network import TwoViewNetwork
-from vlalign_lib.models._layers import check_dims, check_widths
-from vlalign_lib.models.encoders import encoder_for, random_shift
-from vlalign_lib.training import FitConfig, FitContext, Sampler, fit, seeded
-from vlalign_lib.training._checks import check_whole
+from vlalign_lib._validate import (
+    Rule,
+    as_flag,
+    as_number,
+    as_seed,
+    as_whole,
+    check_choice,
+    optional,
+)
+from vlalign_lib.linear._base import Name
+from vlalign_lib.methods._inputs import NetworkInputs, Rows, check_near, float32_on_cpu, item_shape
+from vlalign_lib.models.encoders import VectorEncoder, encoder_for, random_shift
+from vlalign_lib.training import FitConfig, FitContext, fit, seeded
 
-Rows = NDArray[np.floating]
 EMBEDDED_AT_ONCE = 1024
 
 
+class TwoViewNetwork(nn.Module):
+    """An encoder for each view; further modules (decoders, label heads) by name.
+
+    Args:
+        images: encoder of the image view.
+        texts: encoder of the text view.
+        extras: further modules; ``network.label_head`` is what ``label_head=…`` was.
+    """
+
+    def __init__(self, images: nn.Module, texts: nn.Module, **extras: nn.Module) -> None:
+        super().__init__()
+        self.images = images
+        self.texts = texts
+        for name, module in extras.items():
+            self.add_module(name, module)
+
+    def encode(self, rows: Tensor, view: Name) -> Tensor:
+        """Return the codes (B, k) of rows of one view, the other one missing."""
+        encoder = self.images if view == "images" else self.texts
+        codes: Tensor = encoder(rows)
+        return codes
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the codes of both views, (B, k) each."""
+        return self.encode(x, "images"), self.encode(y, "texts")
+
+
+def _as_widths(value: Any, name: str) -> tuple[int, ...]:
+    """Return the widths of hidden layers."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        raise ValueError(f"{name}: expected a sequence of widths such as (64,), got {value!r}")
+    return tuple(as_whole(width, f"{name}[{i}]") for i, width in enumerate(value))
+
+
+def as_missing(value: Any, name: str) -> float:
+    """Return the share of the pairs, for each view, that training shows without the other one."""
+    share = as_number(value, name)
+    if not 0 <= share <= 0.5:
+        raise ValueError(f"{name}: expected a share from 0 to 0.5 for each view, got {value!r}")
+    return share
+
+
 @dataclass(kw_only=True, repr=False, eq=False)
-class DeepMethod(TwoViewEstimator):
+class DeepMethod(NetworkInputs):
     """Two networks, one objective, one loop.
 
     A method writes ``_loss``; where it needs more than two encoders, ``_network``; where what it
@@ -34,9 +82,18 @@ class DeepMethod(TwoViewEstimator):
     those whose default it changes.
     """
 
-    needs_labels: ClassVar[bool] = False
     needs_strangers: ClassVar[bool] = False  # other pairs of the batch, to be told apart from
-    reads_n_components: ClassVar[bool] = True
+    _rules: ClassVar[dict[str, Rule]] = {
+        "n_components": as_whole,
+        "hidden": _as_widths,
+        "channels": as_whole,
+        "dropout": partial(as_number, low=0),
+        "shift": partial(as_whole, least=0),
+        "scaling": partial(check_choice, choices=("view", "columns")),
+        "batch_size": optional(as_whole),
+        "random_state": optional(as_seed),
+        "progress": as_flag,
+    }
 
     n_components: int = 64
     hidden: Sequence[int] = (256,)
@@ -52,6 +109,7 @@ class DeepMethod(TwoViewEstimator):
     device: str = "auto"
     progress: bool = False
 
+    @float32_on_cpu()
     def fit(
         self,
         images: ArrayLike,
@@ -79,25 +137,20 @@ class DeepMethod(TwoViewEstimator):
                 or of values too small to square, labels missing where they are needed, held-out
                 pairs that are none or far from the training ones, or a parameter out of range.
         """
-        check_choice(self.scaling, "scaling", ("view", "columns"))
         x, y = self._pairs(images, texts)
-        self.image_shape_ = _item_shape(images)
-        self.n_features_in_, self.n_text_features_in_ = x.shape[1], y.shape[1]
-        seed = 0 if self.random_state is None else as_seed(self.random_state, "random_state")
-        self._check_settings()
+        self.image_shape_ = item_shape(images)
+        given = self._checked()
         zx, zy = self._learn_scale(x, y)
         classes = self._learn_classes(labels, len(x))
-        held_out = None if validation is None else self._held_out(*_as_held_out(validation))
-        with seeded(seed):
+        held_out = None if validation is None else self._held_out(validation)
+        with seeded(given.random_state or 0):
             self.network_ = self._network()
-        data = (self._shaped(zx, "images"), torch.as_tensor(zy, dtype=torch.float32), classes)
         history = fit(
             self.network_,
             self._batch_loss,
-            data,
-            self._config(seed, len(x)),
+            (self._shaped(zx, "images"), self._shaped(zy, "texts"), classes),
+            self._config(given, len(x)),
             validation=held_out,
-            sampler=self._sampler(classes),
             schedule=self._schedule(),
             monitor=None if held_out is None else self._monitor(*held_out),
         )
@@ -122,10 +175,6 @@ class DeepMethod(TwoViewEstimator):
         """Return the objective of one batch; labels are class numbers from 0, or −1."""
         raise NotImplementedError
 
-    def _sampler(self, labels: Tensor) -> Sampler | None:
-        """Return what draws the batches, None for shuffled ones of ``batch_size``."""
-        return None
-
     def _schedule(self) -> Callable[[int, int], float] | None:
         """Return the share of the learning rate for a step of all steps, None for a cosine."""
         return None
@@ -144,50 +193,54 @@ class DeepMethod(TwoViewEstimator):
     # What they build on.
 
     def _encoders(self, dim_out: int, *, activation: str = "relu") -> tuple[nn.Module, nn.Module]:
-        shapes: tuple[Sequence[int], ...] = (self.image_shape_, (self.n_text_features_in_,))
+        given = self._checked()
         images, texts = (
             encoder_for(
                 shape,
                 dim_out,
-                hidden=self.hidden,
-                channels=self.channels,
+                hidden=given.hidden,
+                channels=given.channels,
                 activation=activation,
-                dropout=self.dropout,
+                dropout=given.dropout,
             )
-            for shape in shapes
+            for shape in (self.image_shape_, (self.n_text_features_in_,))
         )
         return images, texts
 
-    def _check_settings(self) -> None:
-        """Raise a ValueError that names the setting, where what it is given to has other names."""
-        if self.reads_n_components:
-            check_dims(n_components=self.n_components)
-        check_widths(self.hidden)
-        if self.batch_size is not None:
-            check_whole("batch_size", self.batch_size)
-        if self.needs_strangers and self.batch_size == 1:
+    def _decoder(self, dim: int, numbers: int) -> nn.Module:
+        """Return a network from codes to the numbers of a view, the hidden widths turned round."""
+        return VectorEncoder(dim, numbers, self._checked().hidden[::-1])
+
+    def _checked(self) -> SimpleNamespace:
+        """Return the parameters as plain values, as they can be with this data."""
+        given = super()._checked()
+        if self.needs_strangers and given.batch_size == 1:
             raise ValueError(
                 "batch_size: a batch of one pair has no strangers that its partner could be told "
                 "from, so nothing would be learned; use 2 pairs a batch or more"
             )
-        if len(self.image_shape_) == 2:
-            side = min(self.image_shape_)
-            whole = isinstance(self.shift, int) and not isinstance(self.shift, bool)
-            if not (whole and 0 <= self.shift < side):
-                raise ValueError(
-                    f"shift: expected whole pixels from 0 to below {side}, got {self.shift!r}"
-                )
+        if len(self.image_shape_) == 1 and given.shift not in (0, type(self).shift):
+            raise ValueError(
+                f"shift: {given.shift} pixels asked for, but images of shape {self.image_shape_} "
+                "are vectors, which cannot be moved; use pictures (n, height, width), or leave it"
+            )
+        if len(self.image_shape_) == 2 and given.shift >= min(self.image_shape_):
+            raise ValueError(
+                f"shift: expected fewer pixels than the {min(self.image_shape_)} of a side, got "
+                f"{self.shift!r}"
+            )
+        return given
 
-    def _config(self, seed: int, n: int) -> FitConfig:
+    def _config(self, given: SimpleNamespace, n: int) -> FitConfig:
         return FitConfig(
             epochs=self.epochs,
-            batch_size=None if self.batch_size is None else min(self.batch_size, n),
+            batch_size=None if given.batch_size is None else min(given.batch_size, n),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             schedule="cosine",
-            seed=seed,
+            seed=given.random_state or 0,
             device=self.device,
-            progress=self.progress,
+            progress=given.progress,
         )
 
     def _batch_loss(
@@ -197,167 +250,33 @@ class DeepMethod(TwoViewEstimator):
             x = random_shift(x, self.shift)
         return self._loss(network, x, y, labels, context)
 
-    def _codes(self, standardised: NDArray[np.float64], view: Name) -> NDArray[np.float64]:
-        """Return the encoder's output for standardised rows, (n, ·)."""
-        network = self.network_.eval()
-        device = next(network.parameters()).device
+    @float32_on_cpu()
+    def _through(self, function: Callable[..., Tensor], *rows: Tensor) -> NDArray[np.float64]:
+        """Return what a part of the network makes of rows, some at a time, (n, ·)."""
+        device = next(self.network_.eval().parameters()).device
         with torch.no_grad():
             parts = [
-                network.encode(rows.to(device), view).double().cpu()
-                for rows in self._shaped(standardised, view).split(EMBEDDED_AT_ONCE)
+                function(*(part.to(device) for part in at_once)).double().cpu()
+                for at_once in zip(*(each.split(EMBEDDED_AT_ONCE) for each in rows), strict=True)
             ]
-        codes: NDArray[np.float64] = torch.cat(parts).numpy()
+        made: NDArray[np.float64] = torch.cat(parts).numpy()
+        return made
+
+    def _codes(self, standardised: NDArray[np.float64], view: Name) -> NDArray[np.float64]:
+        """Return the encoder's output for standardised rows, (n, ·)."""
+        encode = partial(self.network_.encode, view=view)
+        codes = self._through(encode, self._shaped(standardised, view))
         check_near(codes, view)
         return codes
 
     def _embed(self, rows: Rows, view: Name) -> NDArray[np.float64]:
         return self._output(self._codes(self._standardised(rows, view), view), view)
 
-    def _standardised(self, rows: Rows, view: Name, name: str | None = None) -> NDArray[np.float64]:
-        """Return rows in the units of training; ``name`` is what errors call them."""
-        with np.errstate(over="ignore"):
-            z = (rows - self._learned(view, "mean")) / self._learned(view, "scale")
-        check_near(z, name or view)
-        return z
-
-    def _shaped(self, z: NDArray[np.float64], view: Name) -> Tensor:
-        rows = torch.as_tensor(z, dtype=torch.float32)
-        return rows.unflatten(1, self.image_shape_) if view == "images" else rows
-
-    def _learn_scale(self, x: Rows, y: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return both views standardised, column by column or each view as a whole."""
-        zx, zy = super()._learn_scale(x, y)
-        pictures = len(self.image_shape_) == 2
-        if pictures:
-            self.image_mean_ = np.full(x.shape[1], x.mean(dtype=np.float64))
-            spread = float(np.sqrt(((x - self.image_mean_) ** 2).mean(dtype=np.float64)))
-            _check_visible(spread, "images")
-            self.image_scale_ = np.full(x.shape[1], spread)
-            zx = (x - self.image_mean_) / self.image_scale_
-        if self.scaling == "view":
-            if not pictures:
-                zx, self.image_scale_ = _as_a_whole(zx, self.image_scale_, "images")
-            zy, self.text_scale_ = _as_a_whole(zy, self.text_scale_, "texts")
-        return zx, zy
-
-    def _learn_classes(self, labels: ArrayLike | None, n: int) -> Tensor:
-        """Return class numbers from 0, −1 for none, and remember the classes."""
-        if labels is None and not self.needs_labels:
-            self.classes_ = np.empty(0, dtype=np.int64)
-            return torch.full((n,), -1)
-        known = as_labels(labels, n)
-        self.classes_ = np.unique(known[known >= 0])
-        if self.needs_labels and len(self.classes_) < 2:
-            raise ValueError(
-                f"labels: {type(self).__name__} learns from classes and needs at least two, got "
-                f"{len(self.classes_)}; without classes use a method that learns from pairs alone"
-            )
-        return self._class_numbers(known)
-
-    def _class_numbers(self, labels: NDArray[np.int64]) -> Tensor:
-        numbers = {label: number for number, label in enumerate(self.classes_.tolist())}
-        return torch.tensor([numbers.get(label, -1) for label in labels.tolist()])
-
-    def _held_out(
-        self, images: ArrayLike, texts: ArrayLike, labels: ArrayLike | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        x, y = self._pairs(images, texts)
-        if _item_shape(images) != self.image_shape_ or y.shape[1] != self.n_text_features_in_:
-            raise ValueError(
-                f"validation: expected items like those of training, images {self.image_shape_} "
-                f"and texts ({self.n_text_features_in_},), got {_item_shape(images)} and "
-                f"({y.shape[1]},)"
-            )
-        zx = self._standardised(x, "images", "validation images")
-        zy = self._standardised(y, "texts", "validation texts")
-        known = (
-            np.full(len(x), -1, dtype=np.int64)
-            if labels is None and not self.needs_labels
-            else as_labels(labels, len(x), "validation labels")
-        )
-        return self._shaped(zx, "images"), self._shaped(zy, "texts"), self._class_numbers(known)
-
-    # Weights travel beside the arrays that every estimator saves.
-
-    def _record(self, arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, Any]:
-        network = self.__dict__.pop("network_")
-        try:
-            record = super()._record(arrays, prefix)
-        finally:
-            self.network_ = network
-        for name, tensor in network.state_dict().items():
-            arrays[f"{prefix}network.{name}"] = tensor.cpu().numpy()
-        return record
-
-    @classmethod
-    def _restore(cls, record: dict[str, Any], arrays: dict[str, NDArray[Any]], prefix: str) -> Self:
-        own = f"{prefix}network."
-        rest = {name: array for name, array in arrays.items() if not name.startswith(own)}
-        estimator = super()._restore(record, rest, prefix)
-        estimator.image_shape_ = tuple(estimator.image_shape_)
-        estimator.network_ = estimator._network()
-        estimator.network_.load_state_dict(
-            {
-                name.removeprefix(own): torch.from_numpy(np.array(array))
-                for name, array in arrays.items()
-                if name.startswith(own)
-            }
-        )
-        estimator.network_.eval()
-        return estimator
-
-
-def own_classes(labels: Tensor) -> Tensor:
-    """Return the labels with a class of its own, below 0, for each pair that has none."""
-    own = -1 - torch.arange(len(labels), device=labels.device)
-    return torch.where(labels < 0, own, labels)
-
-
-def check_near(values: NDArray[np.float64], name: str) -> None:
-    """Raise a ValueError where a row has become too large for the network's float32."""
-    far = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max).all(axis=1))
-    if far.size:
-        raise ValueError(
-            f"{name}: row {far[0]} is so far from the training rows that its place overflows "
-            f"({far.size} such row(s)); check its units"
-        )
-
-
-def _as_held_out(validation: Any) -> tuple[Any, ...]:
-    """Return held-out pairs, with labels or without, as they were given."""
-    if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-        several = isinstance(validation, tuple | list)
-        got = f"{len(validation)} things" if several else type(validation).__name__
-        raise ValueError(
-            f"validation: expected (images, texts, labels) of held-out pairs, got {got}"
-        )
-    return tuple(validation)
-
-
-def _item_shape(images: ArrayLike) -> tuple[int, ...]:
-    """Return (height, width) of pictures, (p,) of vectors; other shapes are flattened."""
-    shape = tuple(images.shape) if hasattr(images, "shape") else np.shape(images)
-    return shape[1:] if len(shape) == 3 and min(shape[1:]) >= 8 else (int(np.prod(shape[1:])),)
-
-
-def _as_a_whole(
-    z: NDArray[np.float64], scale: NDArray[np.float64], name: Name
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return columns with their own spread again, divided by that of the view as a whole.
-
-    Rare words keep a small weight; a column at its own deviation 1 would give each a large one.
-    """
-    moving = z.any(axis=0)
-    spread = float(np.sqrt((scale[moving] ** 2).mean()))
-    _check_visible(spread, name)
-    whole = np.full_like(scale, spread)
-    return z * (scale / whole), whole
-
-
-def _check_visible(spread: float, name: Name) -> None:
-    """Raise a ValueError where the spread of a whole view is so small that its square vanishes."""
-    if spread**2 < np.finfo(np.float64).tiny:
-        raise ValueError(
-            f"{name}: values so close together (a spread of {spread:.3g}) that their squares "
-            "vanish; check their units, and multiply them by a constant first"
+    @float32_on_cpu()
+    def _load_network(self, weights: dict[str, NDArray[Any]]) -> None:
+        """Put saved weights into a network that is built anew."""
+        self.image_shape_ = tuple(self.image_shape_)
+        self.network_ = self._network().eval()
+        self.network_.load_state_dict(
+            {name: torch.from_numpy(np.array(weight)) for name, weight in weights.items()}
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib.linear._base import Name
@@ -52,14 +51,9 @@ class DecodingMethod(DeepMethod):
 
     def _decoded(self, codes: NDArray[np.float64]) -> Views:
         """Return what both decoders make of codes (n, k), in the units of the training data."""
-        network: Any = self.network_.eval()
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            rows = torch.as_tensor(codes, dtype=torch.float32, device=device)
-            x, y = (
-                decode(rows).double().cpu().numpy()
-                for decode in (network.to_images, network.to_texts)
-            )
+        network: Any = self.network_
+        rows = self._shaped(codes, "texts")
+        x, y = (self._through(decode, rows) for decode in (network.to_images, network.to_texts))
         return self._in_units(x, "images"), self._in_units(y, "texts")
 
     def _in_units(self, z: NDArray[np.float64], view: Name) -> NDArray[np.float64]:

@@ -7,14 +7,15 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from vlalign_lib._validate import Rule, as_flag
 from vlalign_lib.losses import (
     classification_proxy_loss,
     domain_adversarial_loss,
     reversal_schedule,
     triplet_loss,
 )
-from vlalign_lib.methods._base import DeepMethod, own_classes
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
+from vlalign_lib.methods._inputs import own_classes
 from vlalign_lib.training import FitContext
 
 
@@ -69,6 +70,8 @@ class ACMR(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
+
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {"as_released": as_flag}
 
     n_components: int = 40
     class_weight: float = 1.0

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from vlalign_lib._validate import check_paired
+from vlalign_lib._validate import Rule, check_paired
 from vlalign_lib.linear._base import Name
-from vlalign_lib.methods._base import check_near
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork, as_missing
 from vlalign_lib.methods._decoding import DecodingMethod, Views
-from vlalign_lib.methods._network import TwoViewNetwork
-from vlalign_lib.models.encoders import VectorEncoder
+from vlalign_lib.methods._inputs import IMAGES, TEXTS, check_near
 from vlalign_lib.training import FitContext
-
-_IMAGES: Name = "images"
-_TEXTS: Name = "texts"
 
 
 class _OneCode(TwoViewNetwork):
@@ -84,6 +80,8 @@ class BimodalAE(DecodingMethod):
         (3, 64)
     """
 
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {"missing": as_missing}
+
     dropout: float = 0.0
     weight_decay: float = 1e-3
     missing: float = 1 / 3
@@ -112,16 +110,12 @@ class BimodalAE(DecodingMethod):
         """
         x, y = self._rows(images, "images"), self._rows(texts, "texts")
         check_paired(x, y, ("images", "texts"))
-        network: Any = self.network_.eval()
-        device = next(network.parameters()).device
+        network: Any = self.network_
         zx, zy = (
             self._shaped(self._standardised(rows, view), view)
-            for rows, view in ((x, _IMAGES), (y, _TEXTS))
+            for rows, view in ((x, IMAGES), (y, TEXTS))
         )
-        with torch.no_grad():
-            codes: NDArray[np.float64] = (
-                network.code(zx.to(device), zy.to(device)).double().cpu().numpy()
-            )
+        codes = self._through(network.code, zx, zy)
         check_near(codes, "images and texts")
         return codes
 
@@ -142,16 +136,12 @@ class BimodalAE(DecodingMethod):
         return self._decoded(self.embed_pairs(images, texts))
 
     def _network(self) -> TwoViewNetwork:
-        if not 0 <= self.missing <= 0.5:
-            raise ValueError(
-                f"missing: expected a share from 0 to 0.5 for each view, got {self.missing!r}"
-            )
-        k, wide = self.n_components, tuple(self.hidden)[::-1]
+        k = self.n_components
         network = _OneCode(
             *self._encoders(k),
             joint=nn.Linear(2 * k, k),
-            to_images=VectorEncoder(k, self.n_features_in_, wide),
-            to_texts=VectorEncoder(k, self.n_text_features_in_, wide),
+            to_images=self._decoder(k, self.n_features_in_),
+            to_texts=self._decoder(k, self.n_text_features_in_),
         )
         network.shapes = {"images": self.image_shape_, "texts": (self.n_text_features_in_,)}
         return network

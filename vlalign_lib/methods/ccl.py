@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vlalign_lib._validate import Rule, is_whole
 from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import classification_proxy_loss, contrastive_pair_loss
-from vlalign_lib.methods._base import DeepMethod, own_classes
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
+from vlalign_lib.methods._inputs import own_classes
 from vlalign_lib.models.encoders import encoder_for
 from vlalign_lib.training import FitContext
 
@@ -46,6 +47,13 @@ class _TwoGrains(nn.Module):
         """Return (B, k)."""
         joined: Tensor = self.joint(torch.cat([self.coarse(x), self.fine(x)], dim=1).relu())
         return joined
+
+
+def _as_regions(value: Any, name: str) -> int:
+    """Return how many cells lie along each side of a picture, 0 for none."""
+    if is_whole(value) and (value == 0 or value >= 2):
+        return int(value)
+    raise ValueError(f"{name}: expected 0 or a whole number from 2, got {value!r}")
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -98,6 +106,7 @@ class CCL(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {"regions": _as_regions}
 
     margin: float = 1.0
     class_weight: float = 1.0
@@ -125,8 +134,6 @@ class CCL(DeepMethod):
         )
 
     def _fine(self, k: int) -> nn.Module:
-        if isinstance(self.regions, bool) or not isinstance(self.regions, int) or self.regions < 2:
-            raise ValueError(f"regions: expected 0 or a whole number from 2, got {self.regions!r}")
         if len(self.image_shape_) != 2:
             raise ValueError(
                 f"regions: {self.regions} asked for, but images of shape {self.image_shape_} have "

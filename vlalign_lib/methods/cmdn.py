@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -11,12 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlalign_lib._tensors import as_number
+from vlalign_lib._validate import Rule, as_number, as_whole
 from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import classification_proxy_loss, correspondence_loss
-from vlalign_lib.methods._base import DeepMethod
-from vlalign_lib.methods._network import TwoViewNetwork
-from vlalign_lib.models.encoders import VectorEncoder
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork, as_missing
 from vlalign_lib.training import FitContext, warmup_cosine
 
 STAGES = ("representations", "classes", "stack")
@@ -151,6 +150,11 @@ class CMDN(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {
+        "levels": as_whole,
+        "class_weight": partial(as_number, low=0),
+        "missing": as_missing,
+    }
 
     levels: int = 2
     alpha: float = 0.5
@@ -167,16 +171,14 @@ class CMDN(DeepMethod):
         return cls(n_components=64, levels=4, hidden=(1024,), batch_size=100)
 
     def _network(self) -> TwoViewNetwork:
-        self._check()
         wide, n_classes = self.n_components * 2**self.levels, len(self.classes_)
         widths = tuple(self.n_components * 2**level for level in range(self.levels, -1, -1))
-        outward = tuple(self.hidden)[::-1]
         views = [
             _View(
                 own,
                 inlet,
-                VectorEncoder(wide, numbers, outward),
-                VectorEncoder(wide, numbers, outward),
+                self._decoder(wide, numbers),
+                self._decoder(wide, numbers),
                 widths,
                 n_classes,
             )
@@ -194,15 +196,6 @@ class CMDN(DeepMethod):
         )
         network.shapes = {"images": self.image_shape_, "texts": (self.n_text_features_in_,)}
         return network
-
-    def _check(self) -> None:
-        if isinstance(self.levels, bool) or not isinstance(self.levels, int) or self.levels < 1:
-            raise ValueError(f"levels: expected a whole number from 1, got {self.levels!r}")
-        if not 0 <= self.missing <= 0.5:
-            raise ValueError(
-                f"missing: expected a share from 0 to 0.5 for each view, got {self.missing!r}"
-            )
-        as_number(self.class_weight, "class_weight", low=0.0)
 
     def _schedule(self) -> Callable[[int, int], float]:
         return _anew_in_each_stage

@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor
 
 from vlalign_lib.losses import correspondence_loss
+from vlalign_lib.methods._base import TwoViewNetwork
 from vlalign_lib.methods._decoding import DecodingMethod
-from vlalign_lib.methods._network import TwoViewNetwork
-from vlalign_lib.models.encoders import VectorEncoder
 from vlalign_lib.training import FitContext
 
 
@@ -75,11 +74,10 @@ class CorrAE(DecodingMethod):
         return cls(n_components=1024, hidden=(1024,), batch_size=100)
 
     def _network(self) -> TwoViewNetwork:
-        wide = tuple(self.hidden)[::-1]
         return TwoViewNetwork(
             *self._encoders(self.n_components),
-            to_images=VectorEncoder(self.n_components, self.n_features_in_, wide),
-            to_texts=VectorEncoder(self.n_components, self.n_text_features_in_, wide),
+            to_images=self._decoder(self.n_components, self.n_features_in_),
+            to_texts=self._decoder(self.n_components, self.n_text_features_in_),
         )
 
     def _loss(

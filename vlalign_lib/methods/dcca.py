@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from types import SimpleNamespace
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vlalign_lib._validate import Rule, as_flag
 from vlalign_lib.linear import CCA
 from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import cca_loss
-from vlalign_lib.methods._base import DeepMethod
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.training import FitConfig, FitContext
 
 
@@ -34,9 +35,9 @@ class DCCA(DeepMethod):
 
     Labels are not read.
 
-    ``dropout`` and ``shift`` disturb what a batch correlates. With the hundreds of pairs of small
-    sets they pay; with thousands of pictures choose them on validation pairs, zero among the
-    values: of the names of characters the defaults find far fewer.
+    ``dropout``, and with pictures ``shift``, disturb what a batch correlates. With the hundreds of
+    pairs of small sets they pay; with thousands of pictures choose them on validation pairs, zero
+    among the values: of the names of characters the defaults find far fewer.
 
     ``hidden``, ``channels``, ``dropout``, ``shift``, ``scaling``, ``epochs``, ``batch_size``,
     ``learning_rate``, ``weight_decay``, ``random_state``, ``device`` and ``progress`` are those of
@@ -74,6 +75,8 @@ class DCCA(DeepMethod):
         (10,)
     """
 
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {"refit": as_flag}
+
     n_components: int = 10
     batch_size: int | None = 100
     reg: float = 1e-3
@@ -97,8 +100,8 @@ class DCCA(DeepMethod):
             raise AttributeError("correlations_: there is no final CCA with refit=False")
         return self.refit_.correlations_
 
-    def _config(self, seed: int, n: int) -> FitConfig:
-        return replace(super()._config(seed, n), drop_last=True)
+    def _config(self, given: SimpleNamespace, n: int) -> FitConfig:
+        return replace(super()._config(given, n), drop_last=True)
 
     def _loss(
         self, network: TwoViewNetwork, x: Tensor, y: Tensor, labels: Tensor, context: FitContext

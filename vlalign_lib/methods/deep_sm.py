@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
@@ -10,11 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from vlalign_lib._tensors import as_number, check_choice
+from vlalign_lib._validate import Rule, as_number, check_choice
 from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import classification_proxy_loss
-from vlalign_lib.methods._base import DeepMethod
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.training import FitContext
 
 
@@ -64,7 +64,11 @@ class DeepSM(DeepMethod):
     """
 
     needs_labels: ClassVar[bool] = True
-    reads_n_components: ClassVar[bool] = False
+    _rules: ClassVar[dict[str, Rule]] = {
+        **{name: rule for name, rule in DeepMethod._rules.items() if name != "n_components"},
+        "temperature": partial(as_number, above=0),
+        "posterior": partial(check_choice, choices=("probabilities", "logarithms")),
+    }
 
     temperature: float = 1.0
     posterior: str = "probabilities"
@@ -79,8 +83,6 @@ class DeepSM(DeepMethod):
         return cls()
 
     def _network(self) -> TwoViewNetwork:
-        as_number(self.temperature, "temperature", above=0)
-        check_choice(self.posterior, "posterior", ("probabilities", "logarithms"))
         return TwoViewNetwork(*self._encoders(len(self.classes_)))
 
     def _loss(

@@ -8,8 +8,7 @@ from typing import ClassVar, Self
 from torch import Tensor
 
 from vlalign_lib.losses import info_nce_loss
-from vlalign_lib.methods._base import DeepMethod
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.training import FitContext
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from vlalign_lib._tensors import check_choice
+from vlalign_lib._validate import Rule, check_choice
 from vlalign_lib.losses import AdaptiveMarginTripletLoss, triplet_loss
-from vlalign_lib.methods._base import DeepMethod
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.training import FitContext
 
 
@@ -67,6 +67,9 @@ class SAM(DeepMethod):
 
     needs_labels: ClassVar[bool] = True
     needs_strangers: ClassVar[bool] = True
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {
+        "control": partial(check_choice, choices=("none", "static", "random"))
+    }
 
     margin: float = 0.2
     control: str = "none"
@@ -84,7 +87,6 @@ class SAM(DeepMethod):
         return cls(hidden=(1024,), dropout=0.5, learning_rate=1e-4, batch_size=64)
 
     def _network(self) -> TwoViewNetwork:
-        check_choice(self.control, "control", ("none", "static", "random"))
         margins = AdaptiveMarginTripletLoss(
             len(self.classes_),
             self.n_components,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
-from vlalign_lib._tensors import check_choice
+from vlalign_lib._validate import Rule, as_flag, check_choice
 from vlalign_lib.losses import triplet_loss
-from vlalign_lib.methods._base import DeepMethod, own_classes
-from vlalign_lib.methods._network import TwoViewNetwork
+from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
+from vlalign_lib.methods._inputs import own_classes
 from vlalign_lib.training import FitContext
 
 
@@ -60,6 +61,10 @@ class Triplet(DeepMethod):
     """
 
     needs_strangers: ClassVar[bool] = True
+    _rules: ClassVar[dict[str, Rule]] = DeepMethod._rules | {
+        "positives": partial(check_choice, choices=("class", "pair")),
+        "intra": as_flag,
+    }
 
     margin: float = 0.2
     mining: Literal["semi-hard", "all", "hardest", "random"] = "semi-hard"
@@ -79,7 +84,6 @@ class Triplet(DeepMethod):
     def _loss(
         self, network: TwoViewNetwork, x: Tensor, y: Tensor, labels: Tensor, context: FitContext
     ) -> Tensor:
-        check_choice(self.positives, "positives", ("class", "pair"))
         u, v = network(x, y)
         return triplet_loss(
             u,

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from vlalign_lib._validate import is_one_of
+from vlalign_lib._validate import as_whole, is_one_of
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -20,8 +20,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 def check_dims(**dims: int) -> None:
     """Raise a ValueError unless every named width is a whole number of at least 1."""
     for name, value in dims.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        as_whole(value, name)
 
 
 def check_share(value: float, name: str) -> None:

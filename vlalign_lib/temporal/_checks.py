@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch as functorch
-from torch.autograd import forward_ad
 
-from vlalign_lib._tensors import as_floats, as_number, as_tensor
+from vlalign_lib._tensors import as_floats, as_number, as_tensor, is_transformed
 
 
 def as_cost(cost: Any) -> Tensor:
@@ -91,20 +89,7 @@ def _as_whole(
     return lengths.to(device).contiguous()
 
 
-def is_transformed(*tensors: Tensor | None) -> bool:
-    """Tell whether anything but plain autograd follows one of the tensors.
-
-    That is torch.func, forward-mode differentiation or torch.compile.
-    """
-    if torch.compiler.is_compiling():
-        return True
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if functorch.is_functorch_wrapped_tensor(tensor):
-            return True
-        if functorch.is_legacy_batchedtensor(tensor):  # of gradients, is_grads_batched=True
-            return True
-        if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
-            return True
-    return False
+def is_valid(lengths: Tensor, n: int, m: int) -> Tensor:
+    """Tell which cells (B, n, m) lie within the lengths (B, 2)."""
+    rows, columns = (torch.arange(size, device=lengths.device) for size in (n, m))
+    return (rows[:, None] < lengths[:, 0, None, None]) & (columns < lengths[:, 1, None, None])

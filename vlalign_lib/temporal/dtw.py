@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from vlalign_lib._tensors import without_autocast
-from vlalign_lib.temporal._autograd import hard_alignments
+from vlalign_lib._tensors import is_transformed, without_autocast
 from vlalign_lib.temporal._checks import as_cost, as_lengths
+from vlalign_lib.temporal.soft_alignment import soft_alignments
+from vlalign_lib.temporal.soft_dtw import soft_dtw_values
 
 
 def dtw(cost: Tensor, *, lengths: Tensor | ArrayLike | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -51,7 +53,14 @@ def dtw(cost: Tensor, *, lengths: Tensor | ArrayLike | None = None) -> tuple[Ten
         [[0, 0], [0, 1], [1, 2]]
     """
     cost = as_cost(cost)
+    ends = as_lengths(lengths, cost)
+    if not torch.compiler.is_compiling() and is_transformed(cost, ends):
+        raise RuntimeError(
+            "dtw returns paths of different lengths, which torch.func cannot follow; "
+            "soft_dtw(cost, 0.0) has the same values"
+        )
     with without_autocast(cost.device):
-        values, visited = hard_alignments(cost, as_lengths(lengths, cost))
+        values = soft_dtw_values(cost, ends, 0.0)
+        visited = soft_alignments(cost.detach(), ends, 0.0)
     # Row by row is the order of the path, since it never goes back.
     return values, [(matrix == 1).nonzero() for matrix in visited]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.autograd import Function
+from torch.utils.checkpoint import checkpoint
 
-from vlalign_lib._tensors import as_number, check_choice, check_same_device, without_autocast
-from vlalign_lib.temporal._checks import as_gamma, as_sequence_lengths, is_transformed
+from vlalign_lib._tensors import (
+    as_number,
+    check_choice,
+    check_same_device,
+    in_full_precision,
+    is_transformed,
+)
+from vlalign_lib.temporal._checks import as_gamma, as_sequence_lengths
 from vlalign_lib.temporal.s2dtw import s2dtw_values
 from vlalign_lib.temporal.sequence_cost import (
     METRICS,
@@ -91,20 +97,20 @@ def pairwise_s2dtw(
     gamma, dummy = as_gamma(gamma), as_number(dummy, "dummy")
     if max_cells is None:
         max_cells = CELLS_CPU if x.device.type == "cpu" else CELLS_GPU
-    if isinstance(max_cells, bool) or not isinstance(max_cells, int) or max_cells < 1:
+    if isinstance(max_cells, bool | np.bool_) or not isinstance(max_cells, int | np.integer):
+        raise ValueError(f"max_cells: expected a whole number of at least 1, got {max_cells!r}")
+    if max_cells < 1:
         raise ValueError(f"max_cells: expected a whole number of at least 1, got {max_cells!r}")
     ends_x = as_sequence_lengths(lengths_x, x, "lengths_x")
     ends_y = as_sequence_lengths(lengths_y, y, "lengths_y")
     dtype = torch.promote_types(x.dtype, y.dtype)
-    with without_autocast(x.device):
-        x, y = (_without_padding(v.to(dtype), e) for v, e in ((x, ends_x), (y, ends_y)))
-        x, y = prepared(x, y, cost)
-        pairs = _Pairs(gamma, dummy, smoothing, weak, cost, ends_x, ends_y, max_cells)
-        wanted = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
-        if not wanted or is_transformed(x, y, ends_x, ends_y):
-            return pairs.values(x, y)
-        values: Tensor = _Blockwise.apply(x, y, pairs)
-        return values
+    layers = (dummy, smoothing, weak)
+
+    def values(x: Tensor, y: Tensor) -> Tensor:
+        x, y = prepared(_without_padding(x, ends_x), _without_padding(y, ends_y), cost)
+        return _all_pairs(x, y, ends_x, ends_y, cost, gamma, layers, max_cells)
+
+    return in_full_precision(values, x.to(dtype), y.to(dtype))
 
 
 def _without_padding(values: Tensor, ends: Tensor | None) -> Tensor:
@@ -114,87 +120,48 @@ def _without_padding(values: Tensor, ends: Tensor | None) -> Tensor:
     return torch.where(valid[:, :, None], values, 0.0)
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """The settings, and how to go through all pairs a block at a time."""
+def _all_pairs(
+    x: Tensor,
+    y: Tensor,
+    ends_x: Tensor | None,
+    ends_y: Tensor | None,
+    metric: Metric,
+    gamma: float,
+    layers: tuple[float, bool, bool],
+    max_cells: int,
+) -> Tensor:
+    """Return the values (B, C) of prepared sequences (B, n, d) and (C, m, d), block by block.
 
-    gamma: float
-    dummy: float
-    smoothing: bool
-    weak: bool
-    metric: Metric
-    ends_x: Tensor | None
-    ends_y: Tensor | None
-    max_cells: int
+    A block holds all of ``y`` if they fit, and some of ``x``.
+    """
+    (size, n, _), (others, m, _) = x.shape, y.shape
+    if size == 0 or others == 0:
+        return (x.sum() + y.sum()) * x.new_zeros(size, others)
+    cells = (2 * n + 1) * (2 * m + 1) if layers[2] else n * m
+    c = max(1, min(others, max_cells // cells))
+    b = max(1, max_cells // (cells * c))
+    if ends_x is None and ends_y is not None:
+        ends_x = torch.full((size,), n, device=x.device)
+    if ends_y is None and ends_x is not None:
+        ends_y = torch.full((others,), m, device=y.device)
+    rows = list(zip(x.split(b), _split(ends_x, b, size), strict=True))
+    columns = list(zip(y.split(c), _split(ends_y, c, others), strict=True))
 
-    def blocks(self, x: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Yield which sequences to compare: all of ``y`` if they fit, and some of ``x``."""
-        n, m = x.shape[1], y.shape[1]
-        cells = (2 * n + 1) * (2 * m + 1) if self.weak else n * m
-        columns = max(1, min(len(y), self.max_cells // cells))
-        rows = max(1, self.max_cells // (cells * columns))
-        for row in range(0, len(x), rows):
-            for column in range(0, len(y), columns):
-                yield slice(row, row + rows), slice(column, column + columns)
-
-    def block(self, x: Tensor, y: Tensor, row: slice, column: slice) -> Tensor:
-        """Return the values (b, c) of prepared sequences (b, n, d) and (c, m, d)."""
-        (b, n, _), (c, m, _) = x.shape, y.shape
-        flat = cost_of(x.flatten(0, 1), y.flatten(0, 1), self.metric)
-        costs = flat.view(b, n, c, m).transpose(1, 2).reshape(b * c, n, m)
+    def block(x: Tensor, y: Tensor, ends_x: Tensor | None, ends_y: Tensor | None) -> Tensor:
+        flat = cost_of(x.flatten(0, 1), y.flatten(0, 1), metric)
+        costs = flat.view(len(x), n, len(y), m).transpose(1, 2).reshape(-1, n, m)
         ends = None
-        if self.ends_x is not None or self.ends_y is not None:
-            full = torch.full((1,), n, device=x.device), torch.full((1,), m, device=x.device)
-            rows = full[0] if self.ends_x is None else self.ends_x[row]
-            columns = full[1] if self.ends_y is None else self.ends_y[column]
-            ends = torch.stack(
-                [rows[:, None].expand(b, c).flatten(), columns.expand(b, c).flatten()], 1
-            )
-        layers = (self.dummy, self.smoothing, self.weak)
-        return s2dtw_values(costs, ends, self.gamma, *layers).view(b, c)
+        if ends_x is not None and ends_y is not None:
+            ends = torch.cartesian_prod(ends_x, ends_y)
+        return s2dtw_values(costs, ends, gamma, *layers).view(len(x), len(y))
 
-    def values(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return all values (B, C)."""
-        if len(x) == 0 or len(y) == 0:
-            return (x.sum() + y.sum()) * x.new_zeros(len(x), len(y))
-        lines: dict[int, list[Tensor]] = {}
-        for row, column in self.blocks(x, y):
-            values = self.block(x[row], y[column], row, column)
-            lines.setdefault(row.start, []).append(values)
-        return torch.cat([torch.cat(line, 1) for line in lines.values()])
+    again: Callable[..., Tensor] = block
+    if len(rows) * len(columns) > 1 and not is_transformed(x, y, ends_x, ends_y):
+        # The matrices of a block are dropped and made again in the backward pass.
+        again = partial(checkpoint, block, use_reentrant=False, preserve_rng_state=False)
+    lines = [[again(u, v, p, q) for v, q in columns] for u, p in rows]
+    return torch.cat([torch.cat(line, 1) for line in lines])
 
 
-class _Blockwise(Function):
-    """All pairs, each block of which is computed again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, pairs: _Pairs) -> Tensor:
-        ctx.save_for_backward(x, y)
-        ctx.pairs = pairs
-        return pairs.values(x.detach(), y.detach())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, y = ctx.saved_tensors
-        further = torch.is_grad_enabled()
-        with torch.enable_grad():
-            # New names, so that only what depends on these very inputs is differentiated.
-            x, y = (v.view_as(v) if further else v.detach() for v in (x, y))
-            by_x, by_y = torch.zeros_like(x), torch.zeros_like(y)
-            for row, column in ctx.pairs.blocks(x, y):
-                inputs = [v if v.requires_grad else v.requires_grad_() for v in (x[row], y[column])]
-                values = ctx.pairs.block(*inputs, row, column)
-                slopes = torch.autograd.grad(
-                    values, inputs, gradient[row, column], create_graph=further
-                )
-                if further:
-                    by_x = by_x.index_put(_rows(row, x), slopes[0], accumulate=True)
-                    by_y = by_y.index_put(_rows(column, y), slopes[1], accumulate=True)
-                else:
-                    by_x[row] += slopes[0]
-                    by_y[column] += slopes[1]
-        return by_x, by_y, None
-
-
-def _rows(which: slice, values: Tensor) -> tuple[Tensor]:
-    return (torch.arange(*which.indices(len(values)), device=values.device),)
+def _split(ends: Tensor | None, size: int, total: int) -> Sequence[Tensor | None]:
+    return [None] * -(-total // size) if ends is None else ends.split(size)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from vlalign_lib._fast import fast
 from vlalign_lib._tensors import as_number, without_autocast
-from vlalign_lib.temporal._autograd import soft_dtw_values
-from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths
-from vlalign_lib.temporal._smoothing import smoothed, with_dummies
-from vlalign_lib.temporal._torch import is_valid
+from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths, is_valid
+from vlalign_lib.temporal.soft_dtw import soft_dtw_values
+from vlalign_lib.temporal.soft_min import smooth_minimum
 
 
 def s2dtw(
@@ -92,6 +94,28 @@ def s2dtw_values(
         cost = with_dummies(cost, dummy)
         ends = None if ends is None else 2 * ends + 1
     return soft_dtw_values(cost, ends, gamma)
+
+
+@fast("s2dtw_smoothing")
+def smoothed(cost: Tensor, gamma: float) -> Tensor:
+    """Return every cost (B, n, m) plus the soft minimum of its three predecessors.
+
+    Predecessors outside the matrix have no share; the first cell has three of cost 0.
+    """
+    bordered = pad(cost, (1, 0, 1, 0), value=math.inf)
+    diagonal, above, left = bordered[:, :-1, :-1], bordered[:, :-1, 1:], bordered[:, 1:, :-1]
+    first = torch.zeros(cost.shape[1:], dtype=torch.bool, device=cost.device)
+    first[:1, :1] = True
+    least = smooth_minimum(torch.stack([diagonal, above, left]), gamma, 0)
+    return cost + torch.where(first, -gamma * math.log(3), least)
+
+
+def with_dummies(cost: Tensor, dummy: float) -> Tensor:
+    """Return the matrices (B, 2n + 1, 2m + 1) with ``dummy`` around and between all cells."""
+    size, n, m = cost.shape
+    wide = cost.new_full((size, 2 * n + 1, 2 * m + 1), dummy)
+    wide[:, 1::2, 1::2] = cost
+    return wide
 
 
 class S2DTW(nn.Module):

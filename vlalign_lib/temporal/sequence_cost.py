@@ -6,10 +6,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from vlalign_lib._tensors import as_floats, check_choice, check_same_device, without_autocast
-from vlalign_lib.temporal._checks import is_transformed
+from vlalign_lib._fast import fast
+from vlalign_lib._tensors import (
+    as_floats,
+    check_choice,
+    check_same_device,
+    without_autocast,
+)
 
 Metric = Literal["shifted_cosine", "cosine", "euclidean"]
 METRICS = get_args(Metric)
@@ -131,41 +135,14 @@ def unit_rows(x: Tensor) -> Tensor:
 def cost_of(x: Tensor, y: Tensor, metric: Metric) -> Tensor:
     """Return the costs (..., n, m) of what ``prepared`` returned."""
     if metric == "euclidean":
-        if torch.compiler.is_compiling():
-            return _distances(x, y)
-        if is_transformed(x, y):
-            return _norms(x, y)
-        distances: Tensor = _Distances.apply(x, y)
-        return distances
+        return euclidean(x, y)
     cosines = x @ y.transpose(-1, -2)
     return -cosines if metric == "shifted_cosine" else 1 - cosines
 
 
-class _Distances(Function):
-    """Euclidean distances whose second derivative exists."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        ctx.save_for_backward(x, y)
-        return _distances(x, y)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        further = torch.is_grad_enabled()
-        with torch.enable_grad():
-            # New names, so that only what depends on these very inputs is differentiated.
-            x, y = (v.view_as(v) if further else v.detach() for v in ctx.saved_tensors)
-            x, y = (v if v.requires_grad else v.requires_grad_() for v in (x, y))
-            distances = _norms(x, y) if further else _distances(x, y)
-            return torch.autograd.grad(distances, (x, y), gradient, create_graph=further)
-
-
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _norms(x: Tensor, y: Tensor) -> Tensor:
-    """Return the distances by plain operations, which need room for all differences."""
+@fast("euclidean_cost")
+def euclidean(x: Tensor, y: Tensor) -> Tensor:
+    """Return the distances (..., n, m), of all differences: equal points have gradient 0."""
     squares = (x[..., :, None, :] - y[..., None, :, :]).square().sum(-1)
     same = squares == 0
     return torch.where(same, 0.0, torch.where(same, 1.0, squares).sqrt())

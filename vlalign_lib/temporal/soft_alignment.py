@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from vlalign_lib._tensors import without_autocast
-from vlalign_lib.temporal._autograd import soft_alignments
+from vlalign_lib._fast import fast
+from vlalign_lib._tensors import is_transformed, without_autocast
 from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths
+from vlalign_lib.temporal.soft_dtw import soft_dtw_values
 
 
 def soft_alignment(
@@ -64,3 +66,17 @@ def soft_alignment(
     cost = as_cost(cost)
     with without_autocast(cost.device):
         return soft_alignments(cost, as_lengths(lengths, cost), as_gamma(gamma))
+
+
+@fast("soft_alignment")
+def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
+    """Return the expected alignments (B, n, m) of checked costs: the gradient of the values."""
+    plain = soft_dtw_values.plain  # type: ignore[attr-defined]
+    if is_transformed(cost, lengths):
+        result: Tensor = torch.func.grad(lambda c: plain(c, lengths, gamma).sum())(cost)
+        return result
+    further = torch.is_grad_enabled() and cost.requires_grad
+    with torch.enable_grad():
+        # A new name, so that only what depends on this very input is differentiated.
+        c = cost.view_as(cost) if further else cost.detach().requires_grad_()
+        return torch.autograd.grad(plain(c, lengths, gamma).sum(), c, create_graph=further)[0]

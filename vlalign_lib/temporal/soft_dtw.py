@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from vlalign_lib._fast import fast
 from vlalign_lib._tensors import without_autocast
-from vlalign_lib.temporal._autograd import soft_dtw_values
-from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths
+from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths, is_valid
+
+INF = float("inf")
 
 
 def soft_dtw(
@@ -64,6 +68,63 @@ def soft_dtw(
     cost = as_cost(cost)
     with without_autocast(cost.device):
         return soft_dtw_values(cost, as_lengths(lengths, cost), as_gamma(gamma))
+
+
+@fast("soft_dtw")
+def soft_dtw_values(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tensor:
+    r"""Return the values (B,) of checked costs (B, n, m), by operations that autograd follows.
+
+    All cells of an anti-diagonal i + j = k depend only on the two anti-diagonals before it, so
+    that n + m − 1 steps of whole-tensor operations do for any batch. The anti-diagonals lie in a
+    skewed copy of the matrix: row i shifted right by i, one column an anti-diagonal.
+
+    Cells that no path may enter (+inf, beyond the lengths, out of the matrix) have R = +inf. The
+    path starts at a virtual cell with R = 0 diagonally before the first one. In a pair with NaN
+    (or −inf, for which there is no smallest path) every valid cell becomes NaN. Everything is
+    computed in float64: single precision loses three digits at length 500.
+    """
+    size, n, m = cost.shape
+    if size == 0:
+        return cost.sum((1, 2))
+    # Apple's devices have no float64.
+    work = cost.to(torch.float32 if cost.device.type == "mps" else torch.float64)
+    if lengths is None:
+        lengths = torch.tensor([[n, m]], device=cost.device).expand(size, 2)
+    valid = is_valid(lengths, n, m)
+    inside = torch.where(valid, work, 0.0)
+    broken = (inside.isnan() | inside.isneginf()).flatten(1).any(1)
+    # A factor, not a replacement: the gradient is to be NaN as well.
+    factor = torch.where(broken, float("nan"), torch.ones_like(inside[:, 0, 0]))[:, None]
+    diagonals = _skewed(torch.where(valid, inside * factor[:, None], INF))  # (n + m - 1, B, n)
+    rows, last = lengths[:, :1] - 1, lengths.sum(1) - 2
+    before = second = torch.full_like(diagonals[0], INF)  # R of the last two anti-diagonals
+    values = torch.full_like(before[:, 0], INF)
+    for k, delta in enumerate(diagonals):
+        diagonal = pad(second[:, :-1], (1, 0), value=INF if k else 0.0)
+        above, left = pad(before[:, :-1], (1, 0), value=INF), before
+        least = _soft_min(torch.stack([diagonal, above, left]), gamma)
+        # Not even NaN opens a cell at +inf.
+        before, second = torch.where(delta == INF, INF, delta + least), before
+        values = torch.where(last == k, before.gather(1, rows)[:, 0], values)
+    values = torch.where(values == INF, INF, values)  # without a path there is no gradient
+    return values.to(cost.dtype)
+
+
+def _soft_min(values: Tensor, gamma: float) -> Tensor:
+    """Return the soft minimum over the first axis: +inf, without a gradient, where all are."""
+    if gamma == 0:
+        return values.gather(0, values.argmin(0, keepdim=True))[0]  # diagonal, above, left
+    least = values.detach().amin(0)
+    closed = least == INF
+    scaled = torch.where(closed, 0.0, (least - values) / gamma)
+    return torch.where(closed, INF, least - gamma * scaled.logsumexp(0))
+
+
+def _skewed(values: Tensor) -> Tensor:
+    """Return the anti-diagonals (n + m - 1, B, n) of (B, n, m), row i at place i of each."""
+    size, n, m = values.shape
+    shifted = pad(values, (0, n), value=INF).flatten(1)[:, :-n]
+    return shifted.view(size, n, n + m - 1).permute(2, 0, 1)
 
 
 class SoftDTW(nn.Module):

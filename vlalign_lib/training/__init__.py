@@ -1,22 +1,20 @@
-"""The training loop: seeded, resumable, distributed, with a progress bar and a history."""
+"""The training loop: seeded, plain, and handed a keeper for files, processes and narrow types."""
 
-from vlalign_lib.training._seeds import seeded
-from vlalign_lib.training.balanced import ClassBalancedSampler
-from vlalign_lib.training.checkpoint import load_weights
-from vlalign_lib.training.config import FitConfig
-from vlalign_lib.training.context import FitContext
-from vlalign_lib.training.distributed import World, average_gradients, world
-from vlalign_lib.training.history import History
-from vlalign_lib.training.launch import launch
+from typing import Any
+
+from vlalign_lib._fast import form
+from vlalign_lib.training.config import FitConfig, seeded, warmup_constant, warmup_cosine
+from vlalign_lib.training.history import FitContext, History
+from vlalign_lib.training.keeper import Keeper
 from vlalign_lib.training.loop import fit
-from vlalign_lib.training.samplers import PairedSampler, Sampler
-from vlalign_lib.training.schedules import warmup_constant, warmup_cosine
+from vlalign_lib.training.samplers import ClassBalancedSampler, PairedSampler, Sampler
 
 __all__ = [
     "ClassBalancedSampler",
     "FitConfig",
     "FitContext",
     "History",
+    "Keeper",
     "PairedSampler",
     "Sampler",
     "World",
@@ -29,3 +27,11 @@ __all__ = [
     "warmup_cosine",
     "world",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what belongs to kept runs and several processes, from the engine."""
+    found = form(f"training.{name}")
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

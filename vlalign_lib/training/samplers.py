@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib._validate import as_seed
-from vlalign_lib.training._checks import check_whole
+from vlalign_lib._validate import as_array, as_labels, as_whole
+from vlalign_lib.training.config import as_torch_seed
 
 
 class Sampler(ABC):
@@ -18,8 +20,8 @@ class Sampler(ABC):
 
     Iterating gives one epoch; iterating again gives the next one. :meth:`state_dict` in the
     middle of an epoch and :meth:`load_state_dict` on a fresh sampler of the same arguments
-    continue it with the very next batch. A sampler of your own overrides :meth:`epoch`, and
-    :meth:`settings` where it has any besides the seed.
+    continue it with the very next batch. A sampler of your own overrides :meth:`epoch`; what its
+    order depends on are its attributes, or what its :meth:`settings` returns.
 
     Args:
         seed: of the order, a whole number of at least 0.
@@ -41,7 +43,7 @@ class Sampler(ABC):
     """
 
     def __init__(self, *, seed: int = 0) -> None:
-        self.seed = as_seed(seed)
+        self.seed = as_torch_seed(seed)
         self._generator = torch.Generator().manual_seed(self.seed)
         self._before = self._generator.get_state()  # as it was when the epoch began
         self._given = 0  # batches of this epoch that were handed out
@@ -66,14 +68,16 @@ class Sampler(ABC):
             self._given = 0
         self._continues = False
         self._generator.set_state(self._before)
-        for rows in self.epoch(self._generator)[self._given :]:
+        with torch.device("cpu"):  # where the generator is, whatever the default device
+            batches = self.epoch(self._generator)
+        for rows in batches[self._given :]:
             self._given += 1
             yield rows
         self._before, self._given = self._generator.get_state(), 0
 
     def settings(self) -> dict[str, Any]:
         """Return what the order depends on, so that no checkpoint of another order is gone on."""
-        return {"seed": self.seed}
+        return {name: value for name, value in vars(self).items() if name[0] != "_"}
 
     @property
     def given(self) -> int:
@@ -116,20 +120,14 @@ class PairedSampler(Sampler):
         self, n: int, batch_size: int | None = 64, *, drop_last: bool = False, seed: int = 0
     ) -> None:
         super().__init__(seed=seed)
-        for name, value in (("n", n), ("batch_size", n if batch_size is None else batch_size)):
-            check_whole(name, value)
-        size = n if batch_size is None else int(batch_size)
+        n = as_whole(n, "n")
+        size = n if batch_size is None else as_whole(batch_size, "batch_size")
         if size > n:
             raise ValueError(
                 f"batch_size: {size} items a step, but the data has {n}; use at most {n}, or "
                 "None for all of them at once"
             )
-        self.n, self.batch_size, self.drop_last = int(n), int(size), bool(drop_last)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the seed and how the pairs are cut into batches."""
-        cut = {"n": self.n, "batch_size": self.batch_size, "drop_last": self.drop_last}
-        return super().settings() | cut
+        self.n, self.batch_size, self.drop_last = n, size, bool(drop_last)
 
     def epoch(self, generator: torch.Generator) -> list[Tensor]:
         """Return the batches of one epoch."""
@@ -144,3 +142,92 @@ class PairedSampler(Sampler):
         """The full size, and that of the last batch where it is smaller and kept."""
         rest = self.n % self.batch_size
         return (self.batch_size,) if self.drop_last or not rest else (self.batch_size, rest)
+
+
+class ClassBalancedSampler(Sampler):
+    """P classes and K items of each a batch, so that every item meets others of its class.
+
+    Classes take turns in a shuffled order until all have had one, and so do the items of a class;
+    none is twice in a batch unless its class has fewer than K. Frequent classes are seen less
+    often than their share, rare ones more often.
+
+    Args:
+        labels: (n,) class of each item. Items with a negative label belong to no class and are
+            never drawn.
+        classes: P, classes a batch.
+        items: K, items of each class in a batch.
+        batches: batches an epoch; None takes as many as the items would fill, at least one.
+        seed: of the order.
+
+    Raises:
+        ValueError: labels that are no classes, fewer than P classes, or a count below 1.
+
+    Chapter:
+        07, where the batch decides what a triplet loss sees.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+        >>> [sorted(labels[rows].tolist()) for rows in ClassBalancedSampler(labels, 3, 2)]
+        [[0, 0, 1, 1, 2, 2]]
+    """
+
+    def __init__(
+        self,
+        labels: Any,
+        classes: int = 8,
+        items: int = 8,
+        *,
+        batches: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(seed=seed)
+        self.classes, self.items = as_whole(classes, "classes"), as_whole(items, "items")
+        known = as_labels(labels, 0 if labels is None else as_array(labels, "labels").size)
+        self._rows = [
+            torch.from_numpy(np.flatnonzero(known == c)) for c in np.unique(known[known >= 0])
+        ]
+        if len(self._rows) < self.classes:
+            raise ValueError(
+                f"classes: {self.classes} a batch, but the labels hold {len(self._rows)}; use fewer"
+            )
+        filled = sum(len(rows) for rows in self._rows) // (self.classes * self.items)
+        self.batches = max(1, filled) if batches is None else as_whole(batches, "batches")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the seed, the make-up of a batch, and a digest of which items are of a class."""
+        rows = repr([rows.tolist() for rows in self._rows]).encode()
+        return super().settings() | {"labels": hashlib.sha256(rows).hexdigest()[:16]}
+
+    def epoch(self, generator: torch.Generator) -> list[Tensor]:
+        """Return the batches of one epoch."""
+        turns = _Turns(torch.arange(len(self._rows)), generator)
+        queues = [_Turns(rows, generator) for rows in self._rows]
+        return [
+            torch.cat([queues[c].take(self.items) for c in turns.take(self.classes).tolist()])
+            for _ in range(self.batches)
+        ]
+
+    def __len__(self) -> int:
+        return self.batches
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """P · K, the one size that there is."""
+        return (self.classes * self.items,)
+
+
+class _Turns:
+    """A shuffled queue that refills itself, and gives nothing twice in one ``take`` if it can."""
+
+    def __init__(self, values: Tensor, generator: torch.Generator) -> None:
+        self._values, self._generator = values, generator
+        self._left = values[:0]
+
+    def take(self, count: int) -> Tensor:
+        """Return the next ``count`` values."""
+        while len(self._left) < count:
+            fresh = self._values[torch.randperm(len(self._values), generator=self._generator)]
+            waiting = torch.isin(fresh, self._left)
+            self._left = torch.cat([self._left, fresh[~waiting], fresh[waiting]])
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken

@@ -1,0 +1,1 @@
+"""The keeper of runs: files, processes, narrow types, and what was spent."""

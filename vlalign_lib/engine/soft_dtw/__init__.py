@@ -1,0 +1,1 @@
+"""Soft-DTW in compiled loops: numba on the CPU, Triton on CUDA."""
