@@ -41,7 +41,6 @@ COMPARED = {
     "corr_full_ae": ({"alpha": 1.0}, squared),
     "dcca": ({"n_components": 3}, lambda u, v, labels: cca_loss(u, v, reg=1e-4)),
     "deep_sm": ({"temperature": 1.0}, named),
-    "acmr": ({"class_weight": 0.0, "adversary": 0.0, "margin": 0.2}, semi_hard),
     "ccl": (
         {"class_weight": 0.0, "margin": 0.7},
         lambda u, v, labels: contrastive_pair_loss(u, v, labels, margin=0.7),
@@ -55,7 +54,7 @@ COMPARED = {
 """``{method: (its settings, its loss as a function of what it embeds)}``.
 
 Not here: Bimodal AE and CMDN compare reconstructions and classes, no places; SAM's margins are
-fitted while it trains.
+fitted while it trains, and ACMR's has a judge besides: both compare by cosine, as triplets do.
 """
 
 
