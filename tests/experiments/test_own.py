@@ -102,7 +102,7 @@ class RemembersByContent(Ridge):
         return self.place(texts, "text")
 
 
-class TestStatistics(Ridge):
+class OfTheRowsAtHand(Ridge):
     """Standardised with the very rows that are embedded."""
 
     def embed_texts(self, texts):
@@ -111,7 +111,7 @@ class TestStatistics(Ridge):
 
 @pytest.mark.parametrize(
     "method",
-    [Counts, Remembers, RemembersInTheClass, RemembersTheLast, RemembersByContent, TestStatistics],
+    [Counts, Remembers, RemembersInTheClass, RemembersTheLast, RemembersByContent, OfTheRowsAtHand],
 )
 @pytest.mark.parametrize("dataset", ["digits"])
 def test_who_remembers_the_other_view_or_counts_rows_is_refused(method, dataset):
