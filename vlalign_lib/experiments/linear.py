@@ -83,10 +83,10 @@ class LinearSettings:
 
     datasets: tuple[str, ...] = tuple(DATASETS)
     methods: tuple[str, ...] = tuple(METHODS)
-    components: tuple[int, ...] = (5, 10, 20, 40, 80)
+    components: tuple[int, ...] = (5, 10, 20, 40)
     bare_cca_regs: tuple[float, ...] = (1e-4,)
     cca_regs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-    kcca_regs: tuple[float, ...] = (1e-2, 1e-1, 1.0, 10.0, 100.0)
+    kcca_regs: tuple[float, ...] = (1e-1, 1.0, 10.0)
     sm_regs: tuple[float, ...] = (1e-2, 1e-1)
     scm_components: tuple[int, ...] = (10, 40, 80, 160)
     scm_cca_regs: tuple[float, ...] = (1e-1, 1.0, 10.0, 100.0)
