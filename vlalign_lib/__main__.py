@@ -191,7 +191,7 @@ def _add_names(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_data(commands: argparse._SubParsersAction[_Parser]) -> None:
-    from vlalign_lib.data._cli import add_parser
+    from vlalign_lib.experiments._data import add_parser
 
     add_parser(commands)
 

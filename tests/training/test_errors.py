@@ -34,6 +34,7 @@ def too_much(model, x, when=True):
     return squared(model, x)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("run_of", "words"),
     [
@@ -65,6 +66,7 @@ def test_out_of_memory_names_the_batch_and_what_to_set(run_of, words):
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+@pytest.mark.engine
 def test_a_model_that_is_too_large_for_the_gpu(monkeypatch):
     monkeypatch.setattr(nn.Linear, "to", full)
     words = 'the model: use a smaller model, or device="cpu", or free what else lies on the GPU'
@@ -76,6 +78,7 @@ class OfTorch(RuntimeError):
     """As torch.AcceleratorError is, which older versions do not have."""
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -119,6 +119,7 @@ def test_history_tells_what_happened():
         assert history.train_loss[epoch] == pytest.approx(mean, rel=1e-12)
 
 
+@pytest.mark.engine
 def test_the_cost_is_told():
     def heavy(model, x):
         block = torch.ones(40_000_000)  # 153 MiB
@@ -427,6 +428,7 @@ def test_numbers_of_numpy_are_plain_ones_in_the_settings():
     assert kinds == {int, float, str, bool, type(None)}
 
 
+@pytest.mark.engine
 def test_the_bar_shows_loss_and_time_left_and_a_silent_fit_prints_nothing(capsys):
     fit(new_model(), squared_error, a_line(), quiet(progress=True), validation=a_line(8, 1))
     shown = capsys.readouterr().err

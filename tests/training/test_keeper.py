@@ -145,6 +145,7 @@ def test_a_keeper_of_ones_own_is_told_everything():
 
 def test_every_name_can_be_had_and_no_other():
     assert all(callable(getattr(training, name)) for name in training.__all__)
+    assert set(training.__all__) <= set(dir(training)), "where the API pages look"
     with pytest.raises(AttributeError, match="no attribute 'gradients'"):
         training.gradients  # noqa: B018
 

@@ -14,6 +14,11 @@ from functools import cache
 from typing import Any, cast
 
 FORMS: dict[str, str] = {
+    "average_precisions": "ranks:average_precisions",
+    "count_above": "ranks:count_above",
+    "expected_cut": "ranks:expected_cut",
+    "expected_precisions": "ranks:expected_precisions",
+    "tie_blocks": "ranks:tie_blocks",
     "soft_dtw": "soft_dtw.forms:soft_dtw",
     "soft_alignment": "soft_dtw.forms:soft_alignment",
     "euclidean_cost": "soft_dtw.distances:euclidean",
@@ -23,7 +28,6 @@ FORMS: dict[str, str] = {
     "training.average_gradients": "keeper.processes:average_gradients",
     "training.launch": "keeper.launch:launch",
     "training.load_weights": "keeper.checkpoints:load_weights",
-    "training.own_gpu": "keeper.processes:own_gpu",
     "training.world": "keeper.processes:world",
     "kernel_view": "canonical:kernel_view",
     "leading_svd": "canonical:leading_svd",

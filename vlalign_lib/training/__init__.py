@@ -35,3 +35,8 @@ def __getattr__(name: str) -> Any:
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return found
+
+
+def __dir__() -> list[str]:
+    """Return all names, those that come from the engine included: the API pages ask for them."""
+    return sorted({*globals(), *__all__})

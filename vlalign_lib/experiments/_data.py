@@ -9,7 +9,7 @@ from typing import Any
 from vlalign_lib.data._cache import DataUnavailable, cache_dir
 from vlalign_lib.data._registry import DATASETS, SETS
 from vlalign_lib.data.access import available, card, fetch, verify
-from vlalign_lib.data.features import make_features
+from vlalign_lib.experiments.features import make_features
 
 
 def add_parser(subparsers: Any) -> None:

@@ -1,44 +1,71 @@
-"""The counting loops and the closed forms for ties, compiled by numba.
+"""Counting loops and closed forms for ties, compiled: ranks and average precisions on the CPU.
 
-This module is imported on first use: numba takes a moment to load, and its first compilation a
-little longer. Later runs find the compiled code in numba's cache.
+Each public function here is the fast form of one of ``vlalign_lib.metrics``, where the mathematics
+is explained. Arrays on a device are declined, since the plain forms run there.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numba
 import numpy as np
+
+from vlalign_lib.engine._numba import compiled
 
 TABLE = 8  # entries of the lookup table for each distinct relevant score
 NARROW = 16  # a block of ties is at most so many tolerances wide
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder to keep compiled code in: compile in every process
-        return numba.njit(nogil=True)(function)
+def count_above(scores, targets, tolerance):
+    """Count larger and tied scores in one pass over them."""
+    if not isinstance(scores, np.ndarray):
+        return NotImplemented
+    greater, tied = np.empty((2, len(scores)), dtype=np.int64)
+    _count_above(scores, targets, tolerance, greater, tied)
+    if (greater < 0).any():
+        raise ValueError("scores hold NaN or infinity")
+    return greater, tied
 
 
-@_compiled
-def expected_gain(before, hits, tied, relevant, drawn, harmonic):
-    r"""Return the expected sum of the precisions at the hits among the first places of a tie.
+def average_precisions(scores, starts, stops, tolerance, top_k, by_hits, harmonic):
+    """Sort the relevant scores of every row in place, and count the others."""
+    if not isinstance(scores, np.ndarray):
+        return NotImplemented
+    changes = np.flatnonzero(np.diff(starts) | np.diff(stops)) + 1
+    for top, bottom in zip([0, *changes], [*changes, len(scores)], strict=True):
+        scores[top:bottom, starts[top] : stops[top]].sort(axis=1)
+    found = np.empty(len(scores))
+    _average_precisions(scores, starts, stops, tolerance, top_k, by_hits, harmonic, found)
+    return found
 
-    Above a block of ``tied`` items in random order, ``relevant`` of them relevant, rank
-    ``before`` others with ``hits`` hits; the first ``drawn`` places of the block are looked at.
-    Place p of the block holds a relevant item with probability r/m, and then each place before
-    it does with probability :math:`\beta = (r-1)/(m-1)`. With b items and h hits before,
 
-    .. math::
+def tie_blocks(ascending, tolerance):
+    """Gather relevant scores that tie, row by row."""
+    rows, most = ascending.shape
+    lower = np.full((rows, most + 1), np.inf, dtype=ascending.dtype)
+    upper = np.full_like(lower, np.inf)
+    sizes = np.zeros((rows, most), dtype=np.int64)
+    _tie_blocks(ascending, np.isfinite(ascending).sum(axis=1), tolerance, lower, upper, sizes)
+    return lower, upper, sizes
 
-        \sum_{p=1}^{P} \frac{r}{m}\,\frac{h + 1 + (p-1)\beta}{b + p}
-        = \frac{r}{m}\Bigl(\beta P + \bigl(h + 1 - \beta(b+1)\bigr)(H_{b+P} - H_b)\Bigr).
-    """
+
+def expected_precisions(counts, sizes, top_k, by_hits, harmonic):
+    """Return the expected average precision of every row of counts."""
+    found = np.empty(len(counts))
+    _expected_precisions(counts, sizes, top_k, by_hits, harmonic, found)
+    return found
+
+
+@compiled
+def expected_cut(before, hits, tied, relevant, drawn, gain, harmonic):
+    """Return the expected gain per hit where the list ends inside a tie."""
+    return _cut(before, hits, tied, relevant, drawn, gain, harmonic)
+
+
+@numba.njit
+def _gain(before, hits, tied, relevant, drawn, harmonic):
+    """Expected sum of the precisions at the hits among the first places of a tie."""
     if tied == 1:
         return relevant * (hits + 1.0) / (before + 1.0)
     slope = (relevant - 1.0) / (tied - 1.0)
@@ -51,20 +78,12 @@ def expected_gain(before, hits, tied, relevant, drawn, harmonic):
     return relevant * (slope * drawn + (hits + 1.0 - slope * (before + 1.0)) * span) / tied
 
 
-@_compiled
-def expected_cut(before, hits, tied, relevant, drawn, gain, harmonic):
-    r"""Return the expected gain per hit where the list ends inside a tie.
+@numba.njit
+def _cut(before, hits, tied, relevant, drawn, gain, harmonic):
+    """Expected gain per hit where the list ends inside a tie.
 
-    The number j of hits among the ``drawn`` first places of the block is hypergeometric. Given
-    j, these places are a block of their own with j relevant items, so that, with
-    :math:`G_j` from ``expected_gain``, the expectation is
-
-    .. math::
-
-        \sum_j \frac{\binom{r}{j}\binom{m-r}{P-j}}{\binom{m}{P}}\,\frac{g + G_j}{h + j},
-
-    a list without a hit counting 0. The probabilities follow from the ratio of neighbours,
-    outwards from the mode and then divided by their sum, so that nothing overflows.
+    The hypergeometric probabilities follow from the ratio of neighbours, outwards from the mode
+    and then divided by their sum, so that nothing overflows.
     """
     others = tied - relevant
     lowest = max(0, drawn - others)
@@ -81,7 +100,7 @@ def expected_cut(before, hits, tied, relevant, drawn, gain, harmonic):
                 if hits + found > 0:
                     inside = 0.0
                     if found > 0:
-                        inside = expected_gain(before, hits, drawn, found, drawn, harmonic)
+                        inside = _gain(before, hits, drawn, found, drawn, harmonic)
                     value += weight * (gain + inside) / (hits + found)
             if step == 1:
                 weight *= (relevant - found) * (drawn - found)
@@ -93,15 +112,12 @@ def expected_cut(before, hits, tied, relevant, drawn, gain, harmonic):
     return value / mass
 
 
-@_compiled
-def expected_average_precision(before, tied, relevant, blocks, top_k, by_hits, harmonic):
-    """Return the expected average precision of one ranking from its blocks of ties.
+@numba.njit
+def _expected_precision(before, tied, relevant, blocks, top_k, by_hits, harmonic):
+    """Expected average precision of one ranking from its blocks of ties, best first.
 
-    The first ``blocks`` entries of the arrays describe, from the best score down, every block
-    that holds a relevant item: how many items rank above it, how many it has, how many of those
-    are relevant. A relevant item that ties with nobody is a block of one. The orders inside
-    different blocks are independent, so expected gains add; only the block that ``top_k`` cuts
-    needs care, and only where the divisor is the random number of hits.
+    The orders inside different blocks are independent, so expected gains add; only the block that
+    ``top_k`` cuts needs care, and only where the divisor is the random number of hits.
     """
     gain = 0.0
     hits = 0
@@ -110,10 +126,8 @@ def expected_average_precision(before, tied, relevant, blocks, top_k, by_hits, h
             break
         drawn = min(tied[block], top_k - before[block])
         if by_hits and drawn < tied[block]:
-            return expected_cut(
-                before[block], hits, tied[block], relevant[block], drawn, gain, harmonic
-            )
-        gain += expected_gain(before[block], hits, tied[block], relevant[block], drawn, harmonic)
+            return _cut(before[block], hits, tied[block], relevant[block], drawn, gain, harmonic)
+        gain += _gain(before[block], hits, tied[block], relevant[block], drawn, harmonic)
         hits += relevant[block]
     divisor = hits
     if not by_hits:
@@ -124,15 +138,9 @@ def expected_average_precision(before, tied, relevant, blocks, top_k, by_hits, h
     return gain / divisor if divisor > 0 else 0.0
 
 
-@_compiled
-def tie_blocks(ascending, tolerance, lower, upper, sizes):
-    """Gather relevant scores that tie and return how many blocks they form.
-
-    Scores nearer than twice the tolerance share a block, as long as it stays narrow: a long
-    chain of distinct scores is no tie. Block g claims every score s with
-    ``lower[g] <= s < upper[g]``; the claims ascend and do not overlap, and one entry of infinity
-    ends them. ``sizes[g]`` counts the relevant items.
-    """
+@numba.njit
+def _tie_blocks_of_row(ascending, tolerance, lower, upper, sizes):
+    """Gather relevant scores that tie and return how many blocks they form."""
     infinity = ascending.dtype.type(np.inf)
     near = ascending.dtype.type(2) * tolerance
     wide = ascending.dtype.type(NARROW) * tolerance
@@ -161,15 +169,9 @@ def tie_blocks(ascending, tolerance, lower, upper, sizes):
     return block
 
 
-@_compiled
-def block_average_precision(
-    counts, sizes, blocks, top_k, by_hits, harmonic, before, tied, relevant
-):
-    """Return the expected average precision from the counts of one row.
-
-    ``counts[2g + 1]`` items fell into block g and ``counts[2g]`` between it and the block below.
-    ``before``, ``tied`` and ``relevant`` are room to work in.
-    """
+@numba.njit
+def _precision_of_counts(counts, sizes, blocks, top_k, by_hits, harmonic, before, tied, relevant):
+    """Expected average precision from the counts of one row; the last three are room to work."""
     above = 0
     for i in range(blocks):
         block = blocks - 1 - i
@@ -178,11 +180,11 @@ def block_average_precision(
         tied[i] = counts[2 * block + 1]
         relevant[i] = sizes[block]
         above += tied[i]
-    return expected_average_precision(before, tied, relevant, blocks, top_k, by_hits, harmonic)
+    return _expected_precision(before, tied, relevant, blocks, top_k, by_hits, harmonic)
 
 
-@_compiled
-def average_precisions(scores, starts, stops, tolerance, top_k, by_hits, harmonic, out):
+@compiled
+def _average_precisions(scores, starts, stops, tolerance, top_k, by_hits, harmonic, out):
     """Write the expected average precision of every row of ``scores`` to ``out``.
 
     The relevant items of row i are the columns ``starts[i]`` to ``stops[i]``, sorted ascending;
@@ -208,7 +210,7 @@ def average_precisions(scores, starts, stops, tolerance, top_k, by_hits, harmoni
             out[i] = 0.0
             continue
         row = scores[i]
-        blocks = tie_blocks(row[starts[i] : stops[i]], tolerance[i], lower, upper, sizes)
+        blocks = _tie_blocks_of_row(row[starts[i] : stops[i]], tolerance[i], lower, upper, sizes)
         last = number(TABLE * blocks - 1)
         origin = lower[0]
         scale = number(TABLE * blocks / (np.float64(upper[blocks - 1]) - np.float64(origin)))
@@ -240,17 +242,14 @@ def average_precisions(scores, starts, stops, tolerance, top_k, by_hits, harmoni
             while upper[place] <= score:
                 place += np.uint32(1)
             counts[np.uint32(2) * place + np.uint32(score >= lower[place])] += 1
-        out[i] = block_average_precision(
+        out[i] = _precision_of_counts(
             counts, sizes, blocks, top_k, by_hits, harmonic, before, tied, relevant
         )
 
 
-@_compiled
-def count_above(scores, targets, tolerance, greater, tied):
-    """Count, in every row, the scores above the target's and the others that tie with it.
-
-    A row with NaN or infinity in it gets −1 for ``greater``.
-    """
+@compiled
+def _count_above(scores, targets, tolerance, greater, tied):
+    """Count in every row; one with NaN or infinity in it gets −1 for ``greater``."""
     rows, columns = scores.shape
     infinity = scores.dtype.type(np.inf)
     for i in range(rows):
@@ -268,23 +267,22 @@ def count_above(scores, targets, tolerance, greater, tied):
         tied[i] = reached - above - 1
 
 
-@_compiled
-def tie_blocks_of_rows(ascending, widths, tolerance, lower, upper, sizes, blocks):
-    """Fill one row of ``tie_blocks`` after the other; ``widths[i]`` scores of row i are true."""
+@compiled
+def _tie_blocks(ascending, widths, tolerance, lower, upper, sizes):
+    """Fill one row after the other; ``widths[i]`` scores of row i are true."""
     for i in range(len(widths)):
-        blocks[i] = tie_blocks(
-            ascending[i, : widths[i]], tolerance[i], lower[i], upper[i], sizes[i]
-        )
+        _tie_blocks_of_row(ascending[i, : widths[i]], tolerance[i], lower[i], upper[i], sizes[i])
 
 
-@_compiled
-def average_precisions_of_counts(counts, sizes, blocks, top_k, by_hits, harmonic, out):
+@compiled
+def _expected_precisions(counts, sizes, top_k, by_hits, harmonic, out):
     """Write the expected average precision of every row of ``counts`` to ``out``."""
     rows, most = sizes.shape
     before = np.empty(most, np.int64)
     tied = np.empty(most, np.int64)
     relevant = np.empty(most, np.int64)
     for i in range(rows):
-        out[i] = block_average_precision(
-            counts[i], sizes[i], blocks[i], top_k, by_hits, harmonic, before, tied, relevant
+        blocks = (sizes[i] > 0).sum()
+        out[i] = _precision_of_counts(
+            counts[i], sizes[i], blocks, top_k, by_hits, harmonic, before, tied, relevant
         )

@@ -23,10 +23,10 @@ from vlalign_lib.data import (
     synthetic_twin,
     verify,
 )
-from vlalign_lib.data import _originals as originals_module
-from vlalign_lib.data._cli import add_parser
 from vlalign_lib.data._registry import SETS
 from vlalign_lib.data.wikipedia import published_pairs
+from vlalign_lib.experiments import _originals as originals_module
+from vlalign_lib.experiments._data import add_parser
 
 CLASSES = SETS["pascal_sentences"].features.label_names
 
@@ -553,7 +553,7 @@ def fake_torchvision(monkeypatch, tmp_path):
 
 
 def test_the_network_is_cut_after_the_relu_of_fc7_and_at_rest(fake_torchvision):
-    from vlalign_lib.data._vgg import Vgg19Fc7
+    from vlalign_lib.experiments.features import Vgg19Fc7
 
     torch, network = fake_torchvision.torch, fake_torchvision.network
     fc6, fc7 = network.classifier[0], network.classifier[3]

@@ -1,4 +1,7 @@
-"""From original pictures and texts to the features of the printed table."""
+"""From original pictures and texts to the features of the printed table.
+
+The command is ``vlalign data features``; ``vlalign_lib.data`` loads what it writes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -16,11 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._files import replacing
 from vlalign_lib._progress import progress_bar
-from vlalign_lib.data._cache import DataUnavailable, cache_dir
+from vlalign_lib.data._cache import DataUnavailable, cache_dir, offline
 from vlalign_lib.data._download import one_process, sha256_of
 from vlalign_lib.data._made import ARRAYS, META, Meta, features_of, write_meta
-from vlalign_lib.data._originals import count_words, find_pictures, read_originals
-from vlalign_lib.data._vgg import Vgg19Fc7
+from vlalign_lib.experiments._originals import count_words, find_pictures, read_originals
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,8 +94,10 @@ def make_features(
         no such file: cannot be read (No such file or directory)
     """
     _, features = features_of(name)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
+    if not whole or batch_size < 1:
         raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
+    batch_size = int(batch_size)
     target = cache_dir() / name if output is None else Path(output)
     _refuse_to_replace(target)
     originals = read_originals(name, Path(texts), None if split is None else Path(split))
@@ -218,3 +222,95 @@ def _checked(found: ArrayLike, n: int, width: int) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise ValueError("extractor: gave NaN or infinity")
     return array
+
+
+# torchvision's classifier is fc6, ReLU, dropout, fc7, ReLU, dropout, fc8: these five reach fc7.
+_UP_TO_FC7 = 5
+
+
+class Vgg19Fc7:
+    """Turn pictures into the 4,096 activations of VGG-19's second hidden layer, after its ReLU.
+
+    Pictures are resized to 256 pixels at the shorter side, cut to the middle 224×224, scaled to
+    [0, 1] and standardised with the colours of ImageNet, as torchvision's weights want it.
+
+    Args:
+        device: where to compute; ``"auto"`` for a GPU where there is one.
+
+    Raises:
+        ValueError: a device that is not there.
+        DataUnavailable: torchvision is not installed, or its weights cannot be had.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        import torch
+
+        self.device = _as_device(device)
+        try:
+            import torchvision
+            from torchvision.models import VGG19_Weights, vgg19
+        except ImportError as error:
+            raise DataUnavailable(
+                "the features of pictures need torchvision, which is not installed: "
+                'pip install "vlalign-lib[features]"'
+            ) from error
+        except RuntimeError as error:
+            raise DataUnavailable(
+                f"torchvision does not fit torch {torch.__version__} here ({error}); install "
+                "the two together, from one source"
+            ) from error
+        weights = VGG19_Weights.IMAGENET1K_V1
+        network = _load(vgg19, weights)
+        network.classifier = network.classifier[:_UP_TO_FC7]
+        self.network = network.eval().to(self.device)
+        self.prepare = weights.transforms()
+        self.description = (
+            f"VGG-19 fc7 after ReLU, torchvision {torchvision.__version__}, weights {weights}; "
+            "shorter side 256, middle 224×224"
+        )
+
+    def __call__(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """Return (b, 4096) float32 for b RGB pictures."""
+        import torch
+
+        batch = torch.stack([self.prepare(picture) for picture in pictures])
+        try:
+            with torch.inference_mode():
+                features = self.network(batch.to(self.device))
+        except torch.OutOfMemoryError as error:
+            raise ValueError(
+                f"batch size {len(pictures)}: too many pictures for the memory of {self.device}; "
+                "try half (--batch-size)"
+            ) from error
+        array: NDArray[np.float32] = features.float().cpu().numpy()
+        return array
+
+
+def _load(vgg19: Any, weights: Any) -> Any:
+    import torch
+
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    try:
+        if offline() and not kept.is_file():
+            raise OSError("VLALIGN_OFFLINE=1 forbids the network")
+        return vgg19(weights=weights)
+    except (OSError, RuntimeError) as error:
+        raise DataUnavailable(
+            f"the weights of VGG-19 (548 MB) cannot be had: {error}. With a network (and without "
+            f"VLALIGN_OFFLINE), run this again; or put {weights.url} at {kept}"
+        ) from error
+
+
+def _as_device(device: str) -> Any:
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f'device: {device!r} cannot be used here ({error}); use "cpu" or "auto"'
+        ) from error
+    return found
