@@ -57,11 +57,31 @@ def give_up(name: str, error: Exception) -> None:
         )
 
 
+def rescued(name: str, quick: Callable[[], Any], plain: Callable[[], Any]) -> Any:
+    """Return what the fast form computes, or the plain one where the fast one fails or declines.
+
+    A form that computes once more in a backward pass does it through here. An error counts as a
+    failure of the form only where the plain one then succeeds: what is wrong with the input,
+    both say. A lack of memory is no failure.
+    """
+    if name in _FAILED:
+        return plain()
+    try:
+        result = quick()
+    except MemoryError:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        result = plain()
+        give_up(name, error)
+    return plain() if result is NotImplemented else result
+
+
 def fast(name: str) -> Callable[[F], F]:
     """Let the engine's form of a name run in place of the function, which stays the reference.
 
-    The plain function is kept as ``.plain``. An error of the fast form counts as a failure of
-    the form only where the plain one then succeeds: what is wrong with the input, both say.
+    The plain function is kept as ``.plain``, and as ``plain_of(name)`` for the form.
     """
 
     def decorate(plain: F) -> F:
@@ -70,16 +90,7 @@ def fast(name: str) -> Callable[[F], F]:
             found = form(name)
             if found is None:
                 return plain(*args, **kwargs)
-            try:
-                result = found(*args, **kwargs)
-            except MemoryError:
-                raise
-            except Exception as error:
-                if type(error).__name__ == "OutOfMemoryError":
-                    raise
-                result = plain(*args, **kwargs)
-                give_up(name, error)
-            return plain(*args, **kwargs) if result is NotImplemented else result
+            return rescued(name, lambda: found(*args, **kwargs), lambda: plain(*args, **kwargs))
 
         _PLAIN[name] = run.plain = plain  # type: ignore[attr-defined]
         return cast(F, run)

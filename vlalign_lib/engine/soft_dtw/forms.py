@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from vlalign_lib._fast import give_up, plain_of
+from vlalign_lib._fast import plain_of, rescued
 from vlalign_lib._tensors import is_transformed
 
 State = tuple[Tensor, ...]
@@ -80,13 +80,13 @@ def _forward(
 
 
 def _alignment(cost: Tensor, state: State, lengths: Tensor | None, gamma: float) -> Tensor:
-    try:
-        kernels = kernels_of(cost.device.type)
-        return kernels.alignment(state, lengths, gamma, tuple(cost.shape)).to(cost.dtype)
-    except Exception as error:  # a damaged cache of compiled code, met in a backward pass
-        result: Tensor = plain_of("soft_alignment")(cost.detach(), lengths, gamma)
-        give_up("soft_dtw", error)
-        return result
+    kernels, shape = kernels_of(cost.device.type), tuple(cost.shape)
+    result: Tensor = rescued(
+        "soft_alignment",
+        lambda: kernels.alignment(state, lengths, gamma, shape).to(cost.dtype),
+        lambda: plain_of("soft_alignment")(cost.detach(), lengths, gamma),
+    )
+    return result
 
 
 def _product(
@@ -103,16 +103,22 @@ def _product(
             "is_grads_batched=True (vectorize=True), or use torch.func, which takes many"
         )
     direction = direction.detach().resolve_neg().contiguous()
-    try:
-        kernels = kernels_of(direction.device.type)
-        return kernels.hessian_product(state, expected.detach(), direction, lengths, gamma)
-    except Exception as error:
+
+    def plain() -> Tensor:
         with torch.enable_grad():
             c = cost.detach().requires_grad_()
-            product = (plain_of("soft_alignment")(c, lengths, gamma) * direction).sum()
-            (result,) = torch.autograd.grad(product, c)
-        give_up("soft_dtw", error)
-        return result
+            expected = plain_of("soft_alignment")(c, lengths, gamma)
+            if not expected.requires_grad:
+                return torch.zeros_like(direction)
+            return torch.autograd.grad((expected * direction).sum(), c)[0]
+
+    kernels = kernels_of(direction.device.type)
+    result: Tensor = rescued(
+        "soft_alignment",
+        lambda: kernels.hessian_product(state, expected.detach(), direction, lengths, gamma),
+        plain,
+    )
+    return result
 
 
 def _applied(function: type[Function], *inputs: Any) -> Tensor:
