@@ -49,6 +49,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     disconnect(app, "sphinx_thebe")  # it prepares pages for a remote kernel, twice
     app.connect("config-inited", prepare_mathjax)
     app.connect("env-get-outdated", forget_outdated)
+    os.environ["VLALIGN_LIVE"] = "0"  # a page has no kernel, wherever its build was started
     app.connect("env-before-read-docs", execute_side_by_side)
     app.connect("doctree-resolved", require_alt_text)
     app.connect("autodoc-skip-member", skip_inherited_plumbing)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NoReturn
 
 import vlalign_lib
+from vlalign_lib._output import any_encoding
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -28,21 +33,42 @@ exit codes:
   4    finished, but some data sets could not be had
   130  stopped with Ctrl-C; the same command continues
   143  stopped with SIGTERM (`kill`); the same command continues
-
-torchrun itself ends with 1 wherever rank 0 does not end with 0.
 """
 
 _SHORT = {"data": "datasets", "method": "methods"}
 
 _SEVERAL = """\
-on several GPUs or machines:
+on several processors:
+  --jobs N            N parts (a seed of a case) side by side on this machine, each on a GPU of its
+                      own where the device is cuda or auto, as far as there are any
+  --scheduler ADDRESS the parts on the workers of a Dask cluster that is there, one GPU a worker
   torchrun --standalone --nproc_per_node N -m vlalign_lib run EXPERIMENT …
-  shares out the parts (a seed of a case) among N processes, each on the GPU of its LOCAL_RANK where
-  the device is cuda or auto. On several machines the cache folder (VLALIGN_CACHE) has to be one
-  that all of them share; records are written by rank 0.
+                      one part after the other, its model trained by N GPUs together; torchrun
+                      itself ends with 1 wherever rank 0 does not end with 0
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that names the nearest of the words it knows where it does not know one."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
+        word = "" if wrong is None else wrong[1] or wrong[2].partition("=")[0]
+        near = [known for known in self._words() if known.startswith("-") == word.startswith("-")]
+        for guess in difflib.get_close_matches(word, near, n=1):
+            message = f"{message}. Did you mean {guess!r}?"
+        super().error(message)
+
+    def _words(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from action.option_strings
+            for name in action.choices or ():
+                yield str(name)
+                if isinstance(action.choices, dict):
+                    yield from action.choices[name]._words()
+
+
+@any_encoding()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
@@ -56,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         00, where the command line is introduced.
 
     Example:
-        >>> main(["table", "linear", "--format", "latex"])
+        >>> main(["table", "linear", "--format", "pdf"])
         2
     """
     from vlalign_lib.experiments import LedgerError, RunInProgress, SettingError
@@ -85,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="vlalign",
         description="Aligning vision and language: experiments, their tables, data, checks.",
         epilog=_EXIT_CODES,
@@ -108,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser(
         "run",
         help="run an experiment and write its records",
@@ -120,17 +146,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument("experiment", metavar="EXPERIMENT", help="which one; see below")
     command.add_argument("--tier", default="cpu", help="cpu (default), colab or full")
     command.add_argument("--seeds", type=int, metavar="N", help="how many, from 0 on; at most 1000")
-    for word, name in _SHORT.items():
-        command.add_argument(
-            f"--{word}",
-            action="append",
-            default=[],
-            metavar="NAMES",
-            help=f"short for --set {name}=NAMES; all is every one",
-        )
+    _add_names(command, "short for --set {}=NAMES; all is every one")
     command.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="how many parts run side by side (1)"
     )
+    command.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, host:port")
     command.add_argument(
         "--set",
         dest="settings",
@@ -145,16 +165,30 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.set_defaults(run=_run)
 
 
-def _add_table(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_table(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("table", help="the paper says, we measure: from the records")
     command.add_argument("experiment", metavar="EXPERIMENT")
     command.add_argument("--tier", default="cpu", help="cpu (default), colab or full")
-    command.add_argument("--format", default="text", help="text (default), markdown or html")
+    _add_names(command, "which {} to show, by name or label; all is every one (default)")
+    formats = "text (default), markdown, html, csv or latex"
+    command.add_argument("--format", default="text", help=formats)
+    for word in ("csv", "latex"):
+        what = f"short for --format {word}"
+        command.add_argument(
+            f"--{word}", dest="format", action="store_const", const=word, help=what
+        )
     command.set_defaults(run=_table)
 
 
-def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from vlalign_lib.data._cli import add_parser
+def _add_names(command: argparse.ArgumentParser, what: str) -> None:
+    for word, name in _SHORT.items():
+        command.add_argument(
+            f"--{word}", action="append", default=[], metavar="NAMES", help=what.format(name)
+        )
+
+
+def _add_data(commands: argparse._SubParsersAction[_Parser]) -> None:
+    from vlalign_lib.experiments._data import add_parser
 
     add_parser(commands)
 
@@ -210,6 +244,7 @@ def _run(options: argparse.Namespace) -> int:
         settings=_settings(options),
         fresh=options.fresh,
         jobs=options.jobs,
+        scheduler=options.scheduler,
         progress=not options.quiet,
         log=lambda sentence: print(sentence, file=sys.stderr),
     )
@@ -227,7 +262,9 @@ def _run(options: argparse.Namespace) -> int:
 def _table(options: argparse.Namespace) -> int:
     from vlalign_lib.experiments import table
 
-    print(table(options.experiment, options.format, tier=options.tier, width=_width()))
+    datasets, methods = (",".join(w or ["all"]).split(",") for w in (options.data, options.method))
+    shown = {"tier": options.tier, "datasets": datasets, "methods": methods}
+    print(table(options.experiment, options.format, width=_width(), **shown))
     return EXIT_OK
 
 
@@ -241,15 +278,14 @@ def _doctor(options: argparse.Namespace) -> int:
 
     findings = diagnose()
     marks = {"ok": "✓", "warning": "!", "problem": "✗"}
-    section = ""
-    for finding in findings:
-        if finding.section != section:
-            section = finding.section
-            print(f"\n{section}" if finding is not findings[0] else section)
-        print(f"  {marks[finding.state]} {finding.text}")
+    for section, lines in groupby(findings, key=lambda finding: finding.section):
+        print(section)
+        for finding in lines:
+            print(f"  {marks[finding.state]} {finding.text}")
+        print()
     problems = sum(finding.state == "problem" for finding in findings)
     warned = sum(finding.state == "warning" for finding in findings)
-    print(f"\n{problems} problem(s), {warned} warning(s)")
+    print(f"{problems} problem(s), {warned} warning(s)")
     return EXIT_FAILED if problems else EXIT_OK
 
 

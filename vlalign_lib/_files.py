@@ -65,3 +65,32 @@ def _umask() -> int:
     current = os.umask(0o022)
     os.umask(current)
     return current
+
+
+def write_text(path: Path, text: str, variable: str) -> None:
+    """Write a file whole or not at all, its folder included.
+
+    Raises:
+        OSError: the file cannot be written; the text names it, and the variable that names
+            another folder.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write {path} ({error.strerror}); make room, make the folder writable, or "
+            f"name another one with {variable}",
+        ) from error
+
+
+def check_writable(folder: Path, variable: str) -> None:
+    """Write a file of no bytes to a folder and delete it again.
+
+    Raises:
+        OSError: as :func:`write_text`.
+    """
+    probe = folder / f".write-test-{os.getpid()}"
+    write_text(probe, "", variable)
+    probe.unlink(missing_ok=True)

@@ -123,8 +123,29 @@ def check_same_device(*tensors: Tensor) -> None:
         raise ValueError(f"expected tensors on one device, got them on {' and '.join(devices)}")
 
 
-def reduce_loss(values: Tensor, reduction: Reduction) -> Tensor:
+def as_scalar(value: Any, name: str, *, above: float | None = None) -> float | Tensor:
+    """Return a number, or a tensor without axes with its gradient.
+
+    A number is looked at; a tensor is not, which may lie on a device that would have to be
+    waited for.
+
+    Raises:
+        ValueError: not one real number, or a number out of bounds.
+    """
+    if not isinstance(value, Tensor):
+        return as_number(value, name, above=above)
+    if value.numel() != 1:
+        raise ValueError(f"{name}: expected one number, got a tensor {tuple(value.shape)}")
+    if value.is_meta or value.is_complex() or value.dtype == torch.bool:
+        what = "a tensor on the meta device, which has no values" if value.is_meta else value.dtype
+        raise ValueError(f"{name}: expected one real number, got {what}")
+    return value.reshape(())
+
+
+def reduce_loss(values: Tensor, reduction: Reduction, counts: Tensor | None = None) -> Tensor:
     """Return the mean or the sum of ``values``, or ``values`` themselves for ``"none"``.
+
+    ``counts`` says for each value of how many terms it is the sum; the mean is over the terms.
 
     Raises:
         ValueError: another word.
@@ -132,7 +153,9 @@ def reduce_loss(values: Tensor, reduction: Reduction) -> Tensor:
     check_choice(reduction, "reduction", ("mean", "sum", "none"))
     if reduction == "none":
         return values
-    return values.mean() if reduction == "mean" else values.sum()
+    if reduction == "sum":
+        return values.sum()
+    return values.mean() if counts is None else values.sum() / counts.sum().clamp(min=1)
 
 
 @contextmanager

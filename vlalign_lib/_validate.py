@@ -249,12 +249,19 @@ def as_whole(value: Any, name: str, least: int = 1, hint: str = "") -> int:
 
 
 def as_number(
-    value: Any, name: str, *, low: float | None = None, above: float | None = None, hint: str = ""
+    value: Any,
+    name: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    hint: str = "",
 ) -> float:
-    """Return a finite Python number, at least ``low`` and greater than ``above`` where given.
+    """Return a finite Python number within the bounds; ``low`` and ``high`` are allowed ones.
 
     Raises:
-        ValueError: not a number, not finite, too small.
+        ValueError: not a number, not finite, out of bounds.
     """
     given = value
     if not isinstance(value, int | float) and getattr(value, "size", None) is not None:
@@ -262,12 +269,15 @@ def as_number(
             value = value.item()  # a numpy scalar or a tensor of one element
     number = isinstance(value, int | float) and not isinstance(value, bool)
     finite = number and abs(value) <= sys.float_info.max
-    least = f" of at least {low:g}" if low is not None else ""
-    least = f" greater than {above:g}" if above is not None else least
-    if finite and (low is None or value >= low) and (above is None or value > above):
+    bounds = {"of at least": low, "greater than": above, "of at most": high, "less than": below}
+    said = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    fits = finite and (low is None or value >= low) and (above is None or value > above)
+    if fits and (high is None or value <= high) and (below is None or value < below):
         return float(value)
-    kind = "number" if finite else "finite number"
-    raise ValueError(f"{name}: expected a {kind}{least}, got {given!r}{hint}")
+    kind = " ".join(
+        ["number" if finite else "finite number", *([" and ".join(said)] if said else [])]
+    )
+    raise ValueError(f"{name}: expected a {kind}, got {given!r}{hint}")
 
 
 def as_seed(seed: Any, name: str = "seed") -> int:

@@ -1,5 +1,6 @@
 """The Sphinx extension behind the build: what must fail fails, what changed is run again."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,21 @@ def test_a_book_that_holds_builds_and_does_not_run_twice(small_book, tmp_path):
     code, said = small_book(content)
     assert code == 0
     assert "executing" not in said
+
+
+def test_started_in_a_notebook_the_page_still_has_its_slider(small_book, tmp_path, monkeypatch):
+    """A drawing is a file of its own there, with its words as alternative text."""
+    monkeypatch.setenv("JPY_SESSION_NAME", "/course.ipynb")
+    monkeypatch.setenv("VLALIGN_LIVE", "1")
+    draw = "def draw(k):\n    figure, axes = viz.canvas(height=1)\n    return figure"
+    slider = 'viz.frame_slider(draw, [1, 2], label="k", alt="Empty at {value}.")'
+    cell = f"import vlalign_lib.viz as viz\n{draw}\n{slider}"
+    code, said = small_book(notebook(cell, 'viz.drawing("book_map")', alt="A map of the book"))
+    assert code == 0, said
+    page = (tmp_path / "_build/html/chapter.html").read_text()
+    assert 'type="range"' in page
+    assert "widget-view" not in page
+    assert re.search(r'<img alt="A map of the book"[^>]* src="_images/[^"]*[.]svg"', page)
 
 
 def test_a_failing_cell_fails_the_build_and_is_named(small_book):

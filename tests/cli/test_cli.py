@@ -8,11 +8,12 @@ import sys
 import time
 
 import pytest
+from filelock import FileLock
 
 import vlalign_lib
 from vlalign_lib.__main__ import main
-from vlalign_lib.experiments import EXPERIMENTS, load_records, retrieval
-from vlalign_lib.experiments._lock import exclusive
+from vlalign_lib.experiments import EXPERIMENTS, load_records, results_dir, retrieval
+from vlalign_lib.experiments.linear import LinearExperiment
 
 QUICK = ["--seeds", "1", "--set", "datasets=digits", "methods=cfa,cca"]
 
@@ -62,8 +63,8 @@ def test_help_lists_commands_exit_codes_experiments_and_settings(capsys):
     for name, experiment in EXPERIMENTS.items():
         assert f"{name}: {experiment.title}" in shown
     assert "kcca_regs=0.1,1.0,10.0" in shown
-    assert "torchrun --standalone" in shown
-    assert "share" in shown
+    for way in ("--jobs", "--scheduler", "torchrun --standalone"):
+        assert way in shown
 
 
 def test_version(capsys):
@@ -78,7 +79,10 @@ def test_a_run_prints_its_files_and_its_table_and_writes_records(capsys, own_pla
         assert str(own_places / "ledger" / "linear" / f"{name}.json") in out
     assert "paper I→T" in out
     assert "2/2" in err  # the bar, on stderr, so that the table can be piped
-    assert [record.key for record in load_records("linear")] == ["digits-cca", "digits-cfa"]
+    assert [record.key for record in load_records("linear", folder=results_dir())] == [
+        "digits-cca",
+        "digits-cfa",
+    ]
     assert main(["table", "linear"]) == 0
     assert "digits (halves)" in capsys.readouterr().out
 
@@ -96,17 +100,71 @@ def test_set_may_be_given_once_or_often(capsys):
     assert capsys.readouterr().out.count("digits-cfa.json") == 1
 
 
-@pytest.mark.parametrize("form", ["markdown", "html"])
-def test_tables_in_other_formats(form, capsys):
-    assert main(["table", "fusion", "--format", form]) == 0
-    assert ("<table" in capsys.readouterr().out) == (form == "html")
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        (["--format", "markdown"], "**Digits"),
+        (["--format", "html"], "<table"),
+        (["--csv"], "wiring,"),
+        (["--latex"], "% Digits"),
+    ],
+)
+def test_tables_in_other_formats(words, begins, capsys):
+    assert main(["table", "fusion", *words]) == 0
+    assert capsys.readouterr().out.startswith(begins)
+
+
+def test_labels_of_the_table_are_names_of_methods_and_data_sets(capsys):
+    for word in ("KernelCCA", "kcca", "kernel cca"):
+        assert main(["table", "linear", "--csv", "--method", word, "--data", "digits"]) == 0
+        head, row = capsys.readouterr().out.splitlines()
+        assert head.startswith("method,data")
+        assert row.startswith("KernelCCA,digits (halves)")
+    words = ["--method", "SAM, reconstructed,cca", "--data", "Wikipedia, classic"]
+    assert main(["table", "retrieval", "--csv", *words]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head == 'method,"Wikipedia, classic, paper","Wikipedia, classic, ours"'
+    assert [row.split(",")[0] for row in rows] == ["CCA", '"SAM']
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "vlalign_lib", "doctor"],
+        ["-m", "vlalign_lib", "table", "linear"],
+        ["-m", "vlalign_lib", "data", "card", "glyphs"],
+        ["-m", "vlalign_lib", "run", "--help"],
+        ["-m", "vlalign_lib", "run", "fusion", *QUICK[:3], "methods=left", "epochs=1"],
+        ["-c", "from vlalign_lib.course import claim; claim('it is {x:.1f}', True, x=1.0)"],
+    ],
+)
+def test_a_terminal_or_pipe_of_another_encoding_shows_all_the_same(words, encoding, own_places):
+    done = subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert b"Error" not in done.stderr, done.stderr.decode(encoding)
+    assert done.returncode == 0
+    shown = done.stdout.decode(encoding)
+    if "table" in words:
+        assert "paper I>T" in shown
+        assert "0.439 ± 0.011" in shown or "0.439 +- 0.011" in shown
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "COMMAND"),
-        (["rnu", "linear"], "invalid choice"),
+        (["rnu", "linear"], "Did you mean 'run'?"),
+        (["run", "linear", "--sedes", "2"], "Did you mean '--seeds'?"),
+        (["run", "linear", "--jbos=2"], "Did you mean '--jobs'?"),
+        (["data", "crad", "digits"], "Did you mean 'card'?"),
+        (["data", "card", "wikpedia"], "Did you mean 'wikipedia'?"),
+        (["run", "linear", "--jobs", "2", "--scheduler", "here:1"], "three ways"),
+        (["table", "linear", "--method", "kca"], "Did you mean 'kcca'"),
+        (["table", "fusion", "--data", "digits"], "has one data set only"),
         (["run"], "EXPERIMENT"),
         (["run", "lineal"], "Did you mean 'linear'"),
         (["run", "something else entirely"], "There are: fusion, linear"),
@@ -169,7 +227,9 @@ def test_a_broken_record_is_exit_code_1_and_named(own_places, capsys):
 
 
 def test_another_run_is_exit_code_3(own_places, capsys):
-    with exclusive(own_places / "cache" / "runs" / "linear" / "lock", "linear"):
+    lock = own_places / "cache" / "runs" / "linear" / "lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
         assert main(["run", "linear", *QUICK]) == 3
     assert "another process" in capsys.readouterr().err
 
@@ -215,7 +275,7 @@ def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vlalign_lib.experiments._run._run", stopped)
+    monkeypatch.setattr(LinearExperiment, "measure", stopped)
     assert main(["run", "linear", *QUICK]) == 130
     assert "the same command continues" in capsys.readouterr().err
 
@@ -226,7 +286,7 @@ def test_kill_is_exit_code_143_and_says_how_to_go_on(monkeypatch, capsys):
         time.sleep(5)
 
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    monkeypatch.setattr("vlalign_lib.experiments._run._run", stopped)
+    monkeypatch.setattr(LinearExperiment, "measure", stopped)
     try:
         assert main(["run", "linear", *QUICK]) == 143
     finally:

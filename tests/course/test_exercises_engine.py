@@ -161,6 +161,25 @@ def test_what_was_raised_points_at_the_learners_own_line():
     assert "raised LinAlgError in line 3 of `attempt`" in message
 
 
+@pytest.mark.parametrize(
+    ("place", "module"),
+    [
+        ("/usr/lib/python3/dist-packages", "mine"),
+        ("/venv/lib/python3.11/site-packages", "mine"),
+        ("/home/me/libraries", "__main__"),
+    ],
+)
+def test_the_learners_own_line_is_found_wherever_packages_lie(place, module):
+    package, scope = {"__name__": "package"}, {"__name__": module}
+    source = "def invert(x):\n    raise ArithmeticError('singular')\n"
+    exec(compile(source, f"{place}/package/linear.py", "exec"), package)
+    scope["invert"] = package["invert"]
+    source = "def attempt(x):\n    y = x\n    return invert(y)\n"
+    exec(compile(source, "/tmp/ipykernel_1/7.py", "exec"), scope)
+    message = assess(MEAN, scope["attempt"]).message
+    assert "raised ArithmeticError in line 3 of `attempt`: singular" in message
+
+
 def test_inputs_changed_in_place_are_not_right():
     def careless(x):
         x -= 0.0

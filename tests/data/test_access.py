@@ -23,9 +23,9 @@ from vlalign_lib.data import (
     verify,
 )
 from vlalign_lib.data import _glyph_manifest as manifest
-from vlalign_lib.data._cli import add_parser
 from vlalign_lib.data._registry import SETS
 from vlalign_lib.data._tfidf import words
+from vlalign_lib.experiments._data import add_parser
 
 
 @pytest.fixture(autouse=True)

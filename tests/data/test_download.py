@@ -386,6 +386,16 @@ def test_a_cache_that_may_not_be_written(toy, monkeypatch, code):
         fetch("toy", progress=False)
 
 
+@pytest.mark.parametrize("name", ["chmod", "utime", "chown"])
+def test_a_disk_that_knows_no_owners_takes_downloads(toy, monkeypatch, name):
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(os, name, refused)
+    fetch("toy", progress=False)
+    assert states() == ["ok", "ok"]
+
+
 def test_a_read_only_cache_with_good_files_is_good_enough(toy, monkeypatch):
     fetch("toy", progress=False)
 

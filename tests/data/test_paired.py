@@ -1,6 +1,7 @@
 """The frozen pairs."""
 
 import copy
+import dataclasses
 import pickle
 from dataclasses import FrozenInstanceError
 
@@ -156,7 +157,15 @@ def test_survives_copying_between_processes(again):
     ds, other = build(), again(build())
     np.testing.assert_array_equal(ds.images, other.images)
     assert other.split("val").ids == ("b",)
+    assert other == ds
+    assert hash(other) == hash(ds)
+    assert other != build(texts=np.ones((6, 2)))
+    assert other.split("test") == ds.split("test") != ds.split("train")
     assert not other.images.flags.writeable
+    with pytest.raises(TypeError, match="cannot be changed"):
+        other.splits["val"] = other.splits["test"]
+    values = dataclasses.asdict(other)
+    np.testing.assert_array_equal(values["splits"]["val"], [1])
     np.testing.assert_array_equal(ds.encode_captions(["RED"]), other.encode_captions(["RED"]))
 
 

@@ -77,7 +77,8 @@ def test_a_data_set_that_is_not_here_is_a_warning(monkeypatch):
     assert "wikipedia: not here; vlalign data fetch wikipedia" in texts(findings, "warning")
 
 
-def test_stale_records_are_warnings_and_broken_ones_problems(tmp_path):
+def test_stale_records_are_warnings_and_broken_ones_problems(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor_module, "ledger_dirs", lambda: [tmp_path / "ledger"])
     folder = tmp_path / "ledger" / "linear"
     folder.mkdir(parents=True)
     record = dataclasses.replace(Record.example(), key="old")

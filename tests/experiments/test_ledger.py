@@ -123,10 +123,15 @@ def test_a_wheel_reads_its_own_records_and_writes_to_the_current_folder(tmp_path
     assert json.loads(records) == [["a", "packaged"], ["b", "own"], ["c", "own"]]
 
 
-def test_only_folders_that_exist_are_read(tmp_path):
-    assert ledger_dirs() == []
-    (tmp_path / "ledger").mkdir()
-    assert ledger_dirs() == [tmp_path / "ledger"]
+def test_a_folder_of_ones_own_adds_to_the_committed_ledger(tmp_path):
+    committed = PACKAGE.parent / "results"
+    assert ledger_dirs() == [committed]
+    before = load_records("fusion")
+    assert "digits-left" in {record.key for record in before}
+    mine = a_record(key="digits-left", date="own")
+    put(tmp_path / "ledger", mine)
+    assert ledger_dirs() == [tmp_path / "ledger", committed]
+    assert load_records("fusion") == [mine if r.key == mine.key else r for r in before]
 
 
 def test_a_record_of_the_present_configuration_is_fresh():

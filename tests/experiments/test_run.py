@@ -1,9 +1,11 @@
 """Runs: killed and continued, two at once, the same numbers every time."""
 
+import copy
 import dataclasses
 import errno
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -11,7 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from filelock import FileLock
 
 from vlalign_lib._cost import WATTS_PER_CORE, Cost, CostMeter, peak_memory_mb
 from vlalign_lib.data import DataUnavailable
@@ -20,21 +24,22 @@ from vlalign_lib.experiments import (
     Record,
     RunInProgress,
     SettingError,
+    compare_methods,
     config_hash,
     load_records,
+    results_dir,
     run,
 )
-from vlalign_lib.experiments import _run as run_module
-from vlalign_lib.experiments import linear as linear_experiment
-from vlalign_lib.experiments._environment import one_thread
-from vlalign_lib.experiments._lock import exclusive
+from vlalign_lib.experiments.fusion import FusionExperiment
+from vlalign_lib.experiments.linear import LinearExperiment
 
+PLAIN = {"datasets": "digits", "methods": "cfa"}
 QUICK = {"datasets": "digits", "methods": "cca,cfa", "components": "5,10", "cca_regs": "0.1"}
 SLOW = {"methods": "left,early,late", "epochs": "12", "patience": "12"}
 
 
-def quick(**changes):
-    return run("linear", **{"seeds": 2, "settings": QUICK, "progress": False, **changes})
+def quick(experiment="linear", **changes):
+    return run(experiment, **{"seeds": 2, "settings": QUICK, "progress": False, **changes})
 
 
 def without_times(record):
@@ -85,41 +90,24 @@ def test_a_run_writes_one_record_a_case_with_everything_needed_to_repeat_it(own_
         assert record.energy["joules"] >= 0
         assert "estimate" in record.energy["method"]
         assert len(record.date) == 10
-    # nothing but the records and the lock is left
-    assert len(files_of(own_folders / "ledger", "*")) == 4  # linear/, linear/trials/, two files
-    assert [path.name for path in files_of(own_folders / "cache" / "runs", "*")] == [
-        "linear",
-        "lock",
-    ]
+    # nothing but the records and the lock is left; trials stay out of the ledger
+    trials = own_folders / "ledger" / "linear" / "trials"
+    assert [*report.paths] == files_of(own_folders / "ledger", "*.json") == files_of(trials, "*")
+    assert load_records("linear", folder=results_dir()) == []
+    left = [path.name for path in files_of(own_folders / "cache" / "runs", "*")]
+    assert left == ["linear", "lock"]
+    again = quick()
+    assert again.measured == 4
+    assert [*map(without_times, again.records)] == [*map(without_times, report.records)]
 
 
 def test_the_tiers_own_configuration_is_filed_under_the_plain_key(own_folders):
-    report = run(
-        "linear", seeds=1, settings={"datasets": "digits", "methods": "cfa"}, progress=False
-    )
+    report = quick(seeds=1, settings=PLAIN)
     assert report.paths == (own_folders / "ledger" / "linear" / "digits-cfa.json",)
-    assert load_records("linear") == list(report.records)
-    larger = run(
-        "linear",
-        "colab",
-        seeds=1,
-        settings={"datasets": "digits", "methods": "cfa"},
-        progress=False,
-    )
+    assert load_records("linear", folder=results_dir()) == list(report.records)
+    larger = quick(tier="colab", seeds=1, settings=PLAIN)
     assert larger.paths[0].name == "digits-cfa-colab.json"
     assert larger.records[0].tier == "colab"
-
-
-def test_trials_stay_out_of_the_ledger(own_folders):
-    report = quick()
-    assert all(path.parent == own_folders / "ledger" / "linear" / "trials" for path in report.paths)
-    assert load_records("linear") == []
-
-
-def test_the_numbers_are_the_same_every_time():
-    first, second = quick(), quick()
-    assert first.measured == second.measured == 4
-    assert [*map(without_times, first.records)] == [*map(without_times, second.records)]
 
 
 def test_the_numbers_do_not_depend_on_how_many_threads_there_are(own_folders, vlalign):
@@ -182,21 +170,34 @@ def test_a_killed_run_continues_and_ends_as_if_nothing_had_happened(own_folders,
     assert not files_of(own_folders / "killed-cache", "[0-9].json")
 
 
-def test_parts_side_by_side_are_the_parts_one_by_one(own_folders, monkeypatch):
+def test_parts_side_by_side_are_the_parts_one_by_one(own_folders):
+    """Also where the program is read from standard input and has no main guard."""
     settings = {"methods": "left,early", "epochs": "2"}
     one = run("fusion", seeds=2, settings=settings, progress=False)
-    monkeypatch.setenv("VLALIGN_RESULTS", str(own_folders / "two"))
-    monkeypatch.setenv("VLALIGN_CACHE", str(own_folders / "two-cache"))
-    two = run("fusion", seeds=2, settings=settings, jobs=2, progress=False)
-    assert two.measured == one.measured == 4
-    assert [*map(without_times, two.records)] == [*map(without_times, one.records)]
+    folders = {
+        "VLALIGN_RESULTS": str(own_folders / "two"),
+        "VLALIGN_CACHE": str(own_folders / "two-cache"),
+    }
+    subprocess.run(
+        [sys.executable, "-"],
+        input="from vlalign_lib.experiments import run\n"
+        f"report = run('fusion', seeds=2, settings={settings}, jobs=2, progress=False)\n"
+        "assert report.measured == 4\n",
+        env={**os.environ, **folders},
+        text=True,
+        check=True,
+    )
+    two = [Record.from_json(path.read_text()) for path in files_of(own_folders / "two", "*.json")]
+    assert sorted(map(repr, map(without_times, two))) == sorted(
+        map(repr, map(without_times, one.records))
+    )
     with pytest.raises(SettingError, match="jobs: expected a whole number of at least 1, got 0"):
         run("fusion", jobs=0)
 
 
 def interrupted(monkeypatch, after):
     """Run until ``after`` parts are done, then stop as Ctrl-C does."""
-    measure, done = run_module._measure, []
+    measure, done = LinearExperiment.measure, []
 
     def stopping(*arguments):
         if len(done) == after:
@@ -205,34 +206,23 @@ def interrupted(monkeypatch, after):
         return measure(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "_measure", stopping)
+        patch.setattr(LinearExperiment, "measure", stopping)
         with pytest.raises(KeyboardInterrupt):
             quick()
 
 
-def test_parts_of_another_configuration_are_not_taken_over(monkeypatch):
+def test_finished_parts_are_taken_over_by_the_same_command_alone(monkeypatch):
     interrupted(monkeypatch, after=3)
-    other = quick(settings={**QUICK, "components": "5"})
-    assert other.resumed == 0
-    assert quick().resumed == 3  # the stopped run's own parts are still there
-
-
-def test_parts_of_other_code_or_packages_are_not_taken_over(monkeypatch):
-    for name, value in (("source_hash", "0" * 16), ("versions", {"numpy": "0"})):
-        interrupted(monkeypatch, after=3)
+    assert quick(settings={**QUICK, "components": "5"}).resumed == 0
+    for name, value in (
+        ("vlalign_lib.experiments._part.source_hash", lambda: "0" * 16),
+        ("vlalign_lib.__version__", "0"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(run_module, name, lambda value=value: value)
+            patch.setattr(name, value)
             assert quick().resumed == 0
-        assert quick().resumed == 3
-
-
-def test_more_seeds_take_over_the_finished_ones(monkeypatch):
-    interrupted(monkeypatch, after=2)
-    report = quick(seeds=3)
-    assert (report.resumed, report.measured) == (2, 4)
-
-
-def test_fresh_forgets_what_a_stopped_run_had_done(monkeypatch):
+    report = quick(seeds=3)  # the stopped run's own parts are still there, of whatever seeds
+    assert (report.resumed, report.measured) == (3, 3)
     interrupted(monkeypatch, after=3)
     assert quick(fresh=True).resumed == 0
 
@@ -251,7 +241,8 @@ def test_a_damaged_part_is_computed_again(monkeypatch, own_folders):
 def test_a_second_run_at_the_same_time_is_refused_and_harms_nothing(own_folders):
     lock = own_folders / "cache" / "runs" / "linear" / "lock"
     refused = pytest.raises(RunInProgress, match="running the experiment linear")
-    with exclusive(lock, "something"), refused:
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock), refused:
         quick()
     assert quick().measured == 4
 
@@ -267,58 +258,45 @@ def test_two_processes_at_once_leave_whole_records(own_folders, vlalign):
     for process, text in zip(processes, errors, strict=True):
         if process.returncode == 3:
             assert "another process is running the experiment linear" in text
-    assert len(load_records("linear")) == 4
+    assert len(load_records("linear", folder=results_dir())) == 4
     assert not files_of(own_folders, ".*.json.*")
 
 
 def test_a_fuller_record_is_not_replaced_by_one_of_fewer_seeds(own_folders):
-    settings = {"datasets": "digits", "methods": "cfa"}
-    full = run("linear", seeds=3, settings=settings, progress=False)
+    full = quick(seeds=3, settings=PLAIN)
     sentences = []
-    short = run("linear", seeds=2, settings=settings, progress=False, log=sentences.append)
+    short = quick(settings=PLAIN, log=sentences.append)
     assert short.paths == (None,)
     assert short.records[0].seeds == (0, 1)
     assert "holds 3 seeds of the same configuration: kept" in sentences[0]
-    assert load_records("linear") == list(full.records)
+    assert load_records("linear", folder=results_dir()) == list(full.records)
     # a stale one is replaced, however many seeds it has
     path = full.paths[0]
     old = dataclasses.replace(full.records[0], method_version="0")
     path.write_text(old.to_json())
-    assert run("linear", seeds=2, settings=settings, progress=False).paths == (path,)
+    assert quick(settings=PLAIN).paths == (path,)
 
 
-def test_a_data_set_that_cannot_be_had_is_skipped_and_named(monkeypatch):
-    measure = EXPERIMENTS["linear"].measure
-
-    def away(case, part):
-        if case.dataset == "wikipedia":
-            raise DataUnavailable("wikipedia cannot be had; set VLALIGN_MIRROR")
-        return measure(case, part)
-
-    monkeypatch.setattr(linear_experiment.LinearExperiment, "measure", lambda _, c, p: away(c, p))
-    sentences = []
-    report = run(
-        "linear",
-        seeds=1,
-        settings={"datasets": "digits,wikipedia", "methods": "cfa"},
-        progress=False,
-        log=sentences.append,
-    )
-    assert [record.key for record in report.records] == ["digits-cfa"]
-    assert set(report.skipped) == {"wikipedia-cfa"}
-    assert "VLALIGN_MIRROR" in sentences[-1]
-
-
-def failing(monkeypatch, error, seed="1"):
-    """Let one seed of ``cca`` fail."""
-    measure = linear_experiment.LinearExperiment.measure
+def failing(monkeypatch, error, which="cca", seed="1"):
+    """Let one seed of a method or of a data set fail."""
+    measure = LinearExperiment.measure
 
     def sometimes(self, case, part):
-        if case.method == "cca" and part == seed:
+        if which in (case.method, case.dataset) and part == seed:
             raise error
         return measure(self, case, part)
 
-    monkeypatch.setattr(linear_experiment.LinearExperiment, "measure", sometimes)
+    monkeypatch.setattr(LinearExperiment, "measure", sometimes)
+
+
+def test_a_data_set_that_cannot_be_had_is_skipped_and_named(monkeypatch):
+    failing(monkeypatch, DataUnavailable("set VLALIGN_MIRROR"), "wikipedia", "0")
+    sentences = []
+    settings = {**PLAIN, "datasets": "digits,wikipedia"}
+    report = quick(seeds=1, settings=settings, log=sentences.append)
+    assert [record.key for record in report.records] == ["digits-cfa"]
+    assert set(report.skipped) == {"wikipedia-cfa"}
+    assert "VLALIGN_MIRROR" in sentences[-1]
 
 
 @pytest.mark.parametrize(
@@ -338,7 +316,7 @@ def test_a_part_that_fails_is_told_and_the_other_cases_are_filed(
     sentences = []
     with monkeypatch.context() as patch:
         failing(patch, error)
-        report = run("linear", seeds=3, settings=settings, progress=False, log=sentences.append)
+        report = quick(seeds=3, settings=settings, log=sentences.append)
     assert [record.key for record in report.records] == ["digits-cfa"]
     assert report.paths[0].exists()
     assert [*report.failed] == ["digits-cca"]
@@ -347,7 +325,7 @@ def test_a_part_that_fails_is_told_and_the_other_cases_are_filed(
     assert report.skipped == {}
     assert report.measured == 4, "seed 2 of a case without a record is not begun"
     # what was finished is kept, and the mended run goes on from there
-    again = run("linear", seeds=3, settings=settings, progress=False)
+    again = quick(seeds=3, settings=settings)
     assert (again.resumed, again.measured, again.failed) == (1, 5, {})
 
 
@@ -370,8 +348,6 @@ def test_absurd_settings_fail_where_they_are_used_side_by_side_too():
 
 def test_settings_may_be_any_values_that_can_be_read(monkeypatch):
     """Also such as can be read once, or have no place in a record."""
-    import numpy as np
-
     settings = {
         "datasets": iter(["digits", "digits"]),
         "methods": {"cfa": 1}.keys(),
@@ -390,10 +366,18 @@ def test_settings_may_be_any_values_that_can_be_read(monkeypatch):
 
 
 def test_a_record_names_the_processors_of_its_parts(monkeypatch):
-    names = iter(["GPU A; CPU", "GPU B; CPU", "GPU A; CPU"])
-    monkeypatch.setattr(run_module, "device", lambda: next(names))
+    measure, threads = LinearExperiment.measure, []
+
+    def elsewhere(self, case, part):
+        threads.append(5 if part == "1" else 4)
+        return measure(self, case, part)
+
+    monkeypatch.setattr(LinearExperiment, "measure", elsewhere)
+    monkeypatch.setattr(os, "cpu_count", lambda: threads[-1] if threads else 1)
     (record,) = quick(seeds=3, settings={**QUICK, "methods": "cfa"}).records
-    assert record.device == "GPU A; CPU and GPU B; CPU"
+    first, second = record.device.split(" and ")
+    assert "1 of 4 threads" in first
+    assert "1 of 5 threads" in second
 
 
 @pytest.mark.parametrize("variable", ["VLALIGN_CACHE", "VLALIGN_RESULTS"])
@@ -402,31 +386,40 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_computed(
 ):
     (own_folders / "file").write_text("")
     monkeypatch.setenv(variable, str(own_folders / "file" / "folder"))
-    monkeypatch.setattr(run_module, "_measure", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(LinearExperiment, "measure", lambda *_: pytest.fail("computed"))
     with pytest.raises(OSError, match=f"cannot write .*{variable}"):
         quick()
 
 
 def test_a_disk_that_fills_up_is_named_and_nothing_finished_is_lost(monkeypatch, own_folders):
-    write = run_module.write_text
+    write = Path.write_text
 
-    def no_space(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def full_at_the_second_part(path, text, variable):
-        with monkeypatch.context() as patch:
-            if path.name == "1.json":
-                patch.setattr(Path, "write_text", no_space)
-            write(path, text, variable)
+    def full_at_the_second_part(path, *arguments, **more):
+        if path.name.startswith(".1.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "write_text", full_at_the_second_part)
+        patch.setattr(Path, "write_text", full_at_the_second_part)
         with pytest.raises(OSError, match=r"1\.json \(No space left.*VLALIGN_CACHE") as caught:
             quick()
     assert caught.value.errno == errno.ENOSPC
     assert [path.name for path in files_of(own_folders / "cache", "*.json*")] == ["0.json"]
     report = quick()
     assert (report.resumed, report.measured) == (1, 3)
+
+
+def test_a_disk_that_knows_no_rights_and_no_locks_is_written_all_the_same(monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def unknown(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "chmod", refused)
+    monkeypatch.setattr("fcntl.flock", unknown)
+    monkeypatch.setattr(os, "fsync", unknown)
+    assert all(path.exists() for path in quick().paths)
 
 
 @pytest.mark.parametrize(
@@ -450,6 +443,22 @@ def test_a_disk_that_fills_up_is_named_and_nothing_finished_is_lost(monkeypatch,
         ({"settings": {"methods": "all,cca"}}, "method 'all' already means every one.*only cca"),
         ({"settings": {"components": [5.5]}}, "expected a whole number, got 5.5"),
         ({"settings": {"components": []}}, "at least one value"),
+        (
+            {"experiment": "fusion", "settings": {"learning_rate": "fast"}},
+            "expected a number, got 'fast'",
+        ),
+        (
+            {"experiment": "fusion", "settings": {"epochs": "0"}},
+            "'epochs': a number of at least 1, got 0",
+        ),
+        (
+            {"experiment": "fusion", "settings": {"device": "gpu"}},
+            "'device': expected 'cpu', 'cuda'.*got 'gpu'",
+        ),
+        (
+            {"experiment": "fusion", "settings": {"device": "cuda:99"}},
+            "'cuda:99' asked for, but there are",
+        ),
     ],
 )
 def test_what_does_not_exist_is_refused_with_the_nearest_name(changes, message):
@@ -463,17 +472,13 @@ def test_what_does_not_exist_is_refused_with_the_nearest_name(changes, message):
         ({"shares": "0,50"}, "with both ends"),
         ({"shares": "0,100,101"}, "percentages"),
         ({"dropout": "0"}, r"share in \(0, 1\]"),
-        ({"learning_rate": "fast"}, "expected a number, got 'fast'"),
         ({"learning_rate": "0"}, "above 0"),
         ({"weight_decay": "inf"}, "at least 0, got inf"),
-        ({"epochs": "0"}, "'epochs': a number of at least 1, got 0"),
-        ({"device": "gpu"}, "'device': expected 'cpu', 'cuda'.*got 'gpu'"),
-        ({"device": "cuda:99"}, "'cuda:99' asked for, but there are"),
     ],
 )
 def test_fusion_settings_are_checked_too(settings, message):
     with pytest.raises(SettingError, match=message):
-        run("fusion", settings=settings)
+        quick("fusion", settings=settings)
 
 
 def test_settings_are_read_as_their_types():
@@ -513,8 +518,6 @@ def test_energy_is_the_estimate_that_the_record_describes():
 
 
 def test_the_meter_counts_time_and_memory():
-    import numpy as np
-
     meter = CostMeter()
     block = np.ones(40_000_000)  # 305 MiB
     total = float(block.sum())
@@ -528,8 +531,6 @@ def test_the_meter_counts_time_and_memory():
 
 def test_meters_run_inside_one_another():
     """The inner one starts the count of the memory anew, and the outer one does not forget."""
-    import numpy as np
-
     outer = CostMeter()
     block = np.ones(40_000_000)
     total = float(block.sum())
@@ -539,20 +540,27 @@ def test_meters_run_inside_one_another():
     assert outer.read().peak_mb > inner.peak_mb + 200
 
 
-@pytest.mark.parametrize("name", list(EXPERIMENTS))
-def test_all_numerical_libraries_are_loaded_before_they_are_held_to_one_thread(name):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("fusion", {"methods": "left"}),
+        ("linear", {"methods": "scm", "datasets": "digits"}),
+        ("retrieval", {"methods": "scm", "datasets": "digits"}),
+    ],
+)
+def test_all_numerical_libraries_are_loaded_before_they_are_held_to_one_thread(name, settings):
     """In a fresh process: what is loaded later would keep all its threads."""
     code = (
         "from threadpoolctl import threadpool_info\n"
-        "from vlalign_lib.experiments import EXPERIMENTS\n"
-        "from vlalign_lib.experiments._environment import one_thread\n"
-        f"experiment = EXPERIMENTS[{name!r}]\n"
-        "case = next(c for c in experiment.cases(experiment.settings('cpu'))\n"
-        "            if c.key in ('digits-scm', 'digits-left'))\n"
-        "experiment.prepare()\n"
-        "with one_thread():\n"
-        "    experiment.measure(case, '0')\n"
+        "from vlalign_lib.experiments import EXPERIMENTS, run\n"
+        f"kind = type(EXPERIMENTS[{name!r}])\n"
+        "measure = kind.measure\n"
+        "def watched(self, case, part):\n"
+        "    found = measure(self, case, part)\n"
         "    print({pool['num_threads'] for pool in threadpool_info()})\n"
+        "    return found\n"
+        "kind.measure = watched\n"
+        f"run({name!r}, seeds=1, settings={settings!r}, progress=False)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -564,14 +572,41 @@ def test_all_numerical_libraries_are_loaded_before_they_are_held_to_one_thread(n
     assert done.stdout == "{1}\n"
 
 
-def test_one_thread_is_given_back():
+def test_the_threads_are_given_back():
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with one_thread():
-            assert torch.get_num_threads() == 1
+        quick(seeds=1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_numbers_of_numpy_are_whole_numbers_too():
+    report = quick(seeds=np.int64(1), jobs=np.int32(1))
+    assert report.measured == 2
+    assert Record.from_json(report.records[0].to_json()).seeds == (0,)
+    for wrong in (np.bool_(True), np.float64(1.0), 1.5, "2", None):
+        with pytest.raises(SettingError, match="jobs: expected a whole number"):
+            quick(jobs=wrong)
+
+
+def test_reports_can_be_copied_sent_and_compared():
+    report = quick()
+    measurement = LinearExperiment().measure(LinearExperiment().planned("cpu", QUICK)[0][0], "0")
+    compared = compare_methods(report.records, metric="map_mean")
+    for thing in (report, report.records[0], measurement, *compared):
+        assert pickle.loads(pickle.dumps(thing)) == copy.deepcopy(thing) == thing
+        assert set(dataclasses.asdict(thing)) == set(vars(thing))
+
+
+def test_the_full_tier_says_first_that_there_is_no_gpu(monkeypatch):
+    import torch
+
+    said = []
+    monkeypatch.setattr(FusionExperiment, "measure", lambda *_: pytest.fail(said[0]))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(pytest.fail.Exception, match="sized for a GPU and there is none here"):
+        run("fusion", "full", seeds=1, progress=False, log=said.append)

@@ -1,5 +1,6 @@
 """Tables: the printed rows beside ours, as text, markdown and HTML."""
 
+import csv
 import dataclasses
 from html.parser import HTMLParser
 
@@ -128,7 +129,7 @@ def test_the_table_says_why_the_printed_wikipedia_numbers_differ():
 
 
 def test_no_records_says_how_to_make_them():
-    assert "vlalign run linear --tier colab" in table("linear", tier="colab")
+    assert "vlalign run linear --tier colab" in table("linear", tier="colab", records=[])
 
 
 def test_stale_records_are_named(linear_records):
@@ -183,7 +184,7 @@ def test_html_is_escaped():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("linear", "latex"), "unknown format 'latex'"),
+        (("linear", "pdf"), "unknown format 'pdf'"),
         (("lineer",), "Did you mean 'linear'"),
     ],
 )
@@ -197,20 +198,58 @@ def test_a_tier_that_does_not_exist_is_refused():
         table("linear", tier="gpu")
 
 
-def test_a_table_wider_than_the_terminal_is_printed_in_blocks():
-    whole, narrow = table("retrieval", records=[]), table("retrieval", records=[], width=100)
+def test_a_table_wider_than_the_terminal_is_folded_and_printed_in_blocks():
+    record = invented("retrieval", "sam", "glyphs", maps((0.6, 0.62), (0.6, 0.62)))
+    whole = table("retrieval", records=[record])
+    narrow = table("retrieval", records=[record], width=60)
     assert max(map(len, whole.splitlines())) > 200
-    assert max(map(len, narrow.splitlines())) <= 100
-    heads = [line for line in narrow.splitlines() if line.startswith("method ")]
+    assert max(map(len, narrow.splitlines())) <= 60
     (head,) = (line for line in whole.splitlines() if line.startswith("method "))
-    assert len(heads) > 2
-    assert "".join(h.removeprefix("method").replace(" ", "") for h in heads) == (
-        head.removeprefix("method").replace(" ", "")
+    body, notes = narrow.split("\nClass mAP")
+    blocks = body.split("\n\n")[1:]
+    assert len(blocks) > 1
+    for block in blocks:
+        assert block.count("\nSAM, reconstructed") == 1
+    left_out = notes.replace("\n", " ").split("left out: ")[1].removesuffix(".").split("; ")
+    assert "digits (halves), ours" in left_out
+    assert "not measured" in body, "where a column has another number"
+    shown = " ".join(body.split())
+    for word in head.split():
+        assert word.rstrip(",") in shown or any(word in name for name in left_out)
+
+
+def test_a_terminal_too_narrow_for_one_column_still_shows_each(linear_records):
+    cells = [table("linear", records=linear_records, width=w).split() for w in (5, None)]
+    assert cells[0].count("0.420") == cells[1].count("0.420") == 1
+
+
+def test_rows_and_columns_are_chosen_by_name_or_label(linear_records):
+    mine = dataclasses.replace(
+        invented("retrieval", "sam", "digits", maps((0.6, 0.62), (0.6, 0.62))), method="mine"
     )
-    assert narrow.count("\nSAM, reconstructed") == len(heads)
-    assert narrow.count("not measured") == whole.count("not measured")
+    chosen = {"methods": ["CCA", "mine", "Triplet"], "datasets": ["digits", "glyph names, random"]}
+    rows = rows_of(table("retrieval", "html", records=[mine], **chosen))
+    assert rows[0] == ["method", "digits (halves), ours", "glyph names, random, R@10"]
+    assert [row[:2] for row in rows[1:]] == [
+        ["CCA", "not measured"],
+        ["Triplet, semi-hard", "not measured"],
+        ["mine", "0.610 ± 0.127"],
+    ]
+    rows = rows_of(table("linear", "html", records=linear_records, datasets=["wikipedia"]))
+    assert {row[1] for row in rows[1:]} == {"Wikipedia, classic"}
+    with pytest.raises(ValueError, match="Did you mean 'wikipedia'"):
+        table("linear", datasets=["wikpedia"])
 
 
-def test_a_terminal_too_narrow_for_one_column_still_shows_each():
-    cells = [" ".join(table("linear", records=[], width=w).split()) for w in (5, None)]
-    assert cells[0].count("not measured") == cells[1].count("not measured")
+def test_csv_and_latex_hold_the_same_cells(linear_records):
+    whole = rows_of(table("linear", "html", records=linear_records))
+    assert [*csv.reader(table("linear", "csv", records=linear_records).splitlines())] == whole
+    text = table("linear", "latex", records=linear_records)
+    assert r"method & data & paper I$\to$T" in text
+    assert r"CCA & digits (halves) & -- & -- & -- & 0.420 $\pm$ 0.127 & " in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == len(whole)
+    assert {line.count(" & ") for line in rows} == {8}
+    sam = invented("retrieval", "sam", "digits", maps((0.6, 0.62), (0.6, 0.62)))
+    odd = dataclasses.replace(sam, method="50% & a_b")
+    assert r"50\% \& a\_b & 0.610 $\pm$" in table("retrieval", "latex", records=[odd])

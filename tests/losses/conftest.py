@@ -4,11 +4,17 @@ import importlib.util
 import pickle
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+try:
+    from vlalign_lib.engine import scores
+except ImportError:  # the engine is taken away, and nothing is scored in blocks
+    scores = None
 
 WORKER = Path(__file__).with_name("_gloo_worker.py")
 
@@ -129,3 +135,26 @@ class NoHostReads(TorchDispatchMode):
 def no_host_reads():
     """``with no_host_reads:`` runs a loss for CUDA on the CPU, where waiting is an error."""
     return NoHostReads()
+
+
+@pytest.fixture(scope="session")
+def in_blocks():
+    """``with in_blocks(block=30, keep=0):`` scores in blocks, however small the batch is."""
+
+    @contextmanager
+    def patched(block=2**19, keep=2**23, small=0):
+        with pytest.MonkeyPatch.context() as patch:
+            if scores is not None:
+                patch.setattr(scores, "BLOCK", {"cpu": block, "cuda": 1})
+                patch.setattr(scores, "KEEP", keep)
+                patch.setattr(scores, "SMALL", small)
+            yield
+
+    return patched
+
+
+@pytest.fixture(params=["blocks", "at once"])
+def both_ways(request, in_blocks):
+    """Score in blocks, and all at once."""
+    with in_blocks(small=0 if request.param == "blocks" else 2**18):
+        yield

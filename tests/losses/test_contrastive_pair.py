@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlalign_lib.losses import ContrastivePairLoss, _scores, contrastive_pair, contrastive_pair_loss
+from vlalign_lib.losses import ContrastivePairLoss, contrastive_pair_loss
 
 NAME = "losses.contrastive_pair_loss"
 
@@ -132,11 +132,9 @@ def test_positives_beside_pytorch_metric_learning(agrees, peer):
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=40, deadline=None)
-def test_blocks_and_shapes_beside_loops(rows, width, classes, margin, block, keep, seed):
+def test_blocks_and_shapes_beside_loops(in_blocks, rows, width, classes, margin, block, keep, seed):
     x, y, labels = embedded(rows, width, classes, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
-        patch.setattr(contrastive_pair, "KEEP", 2**23 if keep else 0)
+    with in_blocks(block, 2**23 if keep else 0):
         ours = with_gradients(
             lambda x, y: contrastive_pair_loss(x, y, labels, margin=margin, reduction="none"),
             x,

@@ -251,7 +251,7 @@ def test_pictures_need_not_be_flattened():
         ({"variant": "cross"}, 'own: variant="cross" does not use it'),
         ({"variant": "cross", "own": None}, r"needs two reconstructions, \(x from v, y from u\)"),
         ({"variant": "corr"}, 'variant: expected one of "plain", "cross", "full"'),
-        ({"alpha": 1.01}, "alpha: expected a number from 0 to 1"),
+        ({"alpha": 1.01}, "alpha: expected a number of at least 0 and of at most 1"),
         ({"alpha": -0.1}, "alpha"),
         ({"alpha": math.nan}, "alpha"),
         ({"reduction": "median"}, "reduction"),

@@ -7,14 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vlalign_lib.losses import MILNCELoss, _scores, mil_nce_loss
+from vlalign_lib.losses import MILNCELoss, mil_nce_loss
 
 NAME = "losses.mil_nce_loss"
-
-
-@pytest.fixture(params=[0, _scores.SMALL], ids=["blocks", "at once"])
-def both_ways(request, monkeypatch):
-    monkeypatch.setattr(_scores, "SMALL", request.param)
 
 
 def clips(rows=6, candidates=3, width=4, seed=0, dtype=torch.float64):
@@ -134,22 +129,21 @@ def test_one_fitting_caption_is_enough():
 
 @pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("small", [0, _scores.SMALL])
-def test_gradients(agrees, monkeypatch, small, as_released, reduction):
+@pytest.mark.usefixtures("both_ways")
+def test_gradients(agrees, as_released, reduction):
     t = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     inputs = (*(each.requires_grad_() for each in clips(rows=4, candidates=2, width=3)), t)
 
     def call(x, y, t):
         return mil_nce_loss(x, y, temperature=t, as_released=as_released, reduction=reduction)
 
-    monkeypatch.setattr(_scores, "SMALL", small)
     agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
     agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize("keep", [0, 2**23])
-def test_blocks_change_nothing(monkeypatch, as_released, keep):
+def test_blocks_change_nothing(in_blocks, as_released, keep):
     x, y = clips(rows=11)
 
     def ours():
@@ -158,10 +152,9 @@ def test_blocks_change_nothing(monkeypatch, as_released, keep):
         )
 
     whole = ours()
-    monkeypatch.setattr(_scores, "BLOCK", {"cpu": 70, "cuda": 1})
-    monkeypatch.setattr(_scores, "SMALL", 0)
-    monkeypatch.setattr(_scores, "KEEP", keep)
-    for got, wanted in zip(ours(), whole, strict=True):
+    with in_blocks(70, keep):
+        found = ours()
+    for got, wanted in zip(found, whole, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-13, atol=1e-14)
 
 

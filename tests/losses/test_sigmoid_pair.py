@@ -8,14 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlalign_lib.losses import SigmoidPairLoss, _scores, sigmoid_pair_loss
+from vlalign_lib.losses import SigmoidPairLoss, sigmoid_pair_loss
 
 NAME = "losses.sigmoid_pair_loss"
-
-
-@pytest.fixture(params=[0, _scores.SMALL], ids=["blocks", "at once"])
-def both_ways(request, monkeypatch):
-    monkeypatch.setattr(_scores, "SMALL", request.param)
 
 
 def paired(rows=9, width=4, seed=0, dtype=torch.float64):
@@ -111,32 +106,33 @@ def test_closed_forms(agrees, batch):
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=80, deadline=None)
-def test_blocks_beside_the_plain_formula(rows, block, keep, scale, bias, seed):
+def test_blocks_beside_the_plain_formula(in_blocks, rows, block, keep, scale, bias, seed):
     generator = torch.Generator().manual_seed(seed)
-    u, v = torch.randn(2, rows, 3, dtype=torch.float64, generator=generator)
+    x, y = torch.randn(2, rows, 3, dtype=torch.float64, generator=generator)
     weights = torch.randn(rows, generator=generator).double()
-    inputs = (u, v, number(scale), number(bias))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_scores, "BLOCK", {"cpu": block, "cuda": 1})
-        patch.setattr(_scores, "SMALL", 0)
-        patch.setattr(_scores, "KEEP", 2**23 if keep else 0)
-        ours = with_gradients(lambda *a: weights * _scores.sigmoid_sums(*a), *inputs)
-    plain = with_gradients(lambda *a: weights * _scores.plain_sigmoid_sums(*a), *inputs)
+    inputs = (x, y, number(scale), number(bias))
+
+    def weighted(x, y, c, b):
+        options = {"scale": c, "bias": b, "similarity": "dot", "reduction": "none"}
+        return weights * sigmoid_pair_loss(x, y, **options)
+
+    with in_blocks(block, 2**23 if keep else 0):
+        ours = with_gradients(weighted, *inputs)
+    plain = with_gradients(weighted, *inputs)
     for got, wanted in zip(ours, plain, strict=True):
         size = 1 + float(wanted.abs().max())
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13 * size)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("small", [0, _scores.SMALL])
-def test_gradients(agrees, monkeypatch, small, reduction):
+@pytest.mark.usefixtures("both_ways")
+def test_gradients(agrees, reduction):
     inputs = (*paired(rows=5, width=3), number(4.0), number(-2.0))
     inputs = tuple(each.requires_grad_() for each in inputs)
 
     def call(x, y, scale, bias):
         return sigmoid_pair_loss(x, y, scale=scale, bias=bias, reduction=reduction)
 
-    monkeypatch.setattr(_scores, "SMALL", small)
     agrees.gradcheck(NAME, call, inputs, tolerance=1e-7)
     agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
 

@@ -10,10 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlalign_lib.losses import TripletLoss, _mining, _mining_numba, _scores, triplet_loss
+from vlalign_lib import _fast
+from vlalign_lib.losses import TripletLoss, _triplets, triplet_loss
 
 NAME = "losses.triplet_loss"
 MININGS = ("semi-hard", "all", "hardest", "random")
+KERNELS = ["torch", "numba"] if _fast.form("mined_hinges") else ["torch"]
 
 
 def embedded(rows=9, width=4, classes=3, seed=0, dtype=torch.float64):
@@ -90,18 +92,24 @@ def drawn_picks(labels, directions, seed=0):
     numbers = [
         torch.rand(len(labels), generator=generator, dtype=torch.float64) for _ in range(directions)
     ]
-    return [_mining.random_negatives(labels, each).numpy() for each in numbers]
+    return [_triplets.random_negatives(labels, each).numpy() for each in numbers]
 
 
-def mined_by(module, scores, rule, rows):
-    slopes = torch.zeros_like(scores)
-    return module.mine(scores, slopes, rule, rows), slopes
+def mined_by(kernel, scores, rule, rows):
+    if kernel == "numba":
+        from vlalign_lib.engine import mining_numba
+
+        slopes = torch.zeros_like(scores)
+        return _triplets.Mined(*mining_numba.mine(scores, slopes, rule, rows)), slopes
+    slopes, active, triplets = rule.choose(scores, rows)
+    hinge = (slopes * scores).sum(dim=1) + rule.margin * active
+    return _triplets.Mined(hinge, active, triplets), slopes
 
 
-@pytest.fixture(params=["numba", "torch"])
+@pytest.fixture(params=KERNELS)
 def backend(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(_mining, "compiled", lambda: None)
+        monkeypatch.setenv("VLALIGN_ENGINE", "0")
     return request.param
 
 
@@ -146,6 +154,7 @@ def test_value_gradient_and_counts_beside_loops(agrees, backend, mining, labelle
     assert float(seen.mean_cosine) == pytest.approx(np.mean(strangers), abs=1e-14)
 
 
+@pytest.mark.engine
 @given(
     rows=st.integers(1, 40),
     classes=st.integers(1, 40),
@@ -161,11 +170,11 @@ def test_kernels_agree_with_the_reference(rows, classes, ties, within, mining, s
     scores = torch.rand(rows, rows, generator=generator, dtype=dtype) * 2 - 1
     scores = (scores * 4).round() / 4 if ties else scores  # exact in binary
     labels = torch.randint(classes, (rows,), generator=generator)
-    picks = _mining.random_negatives(labels, torch.rand(rows, generator=generator))
-    rule = _mining.Rule(labels, 0.25, mining, picks=picks, within=within)
+    picks = _triplets.random_negatives(labels, torch.rand(rows, generator=generator))
+    rule = _triplets.Rule(labels, 0.25, mining, picks=picks, within=within)
     part = slice(rows // 3, rows)
     (plain, slopes), (fast, fast_slopes) = (
-        mined_by(module, scores[part], rule, part) for module in (_mining, _mining_numba)
+        mined_by(kernel, scores[part], rule, part) for kernel in ("torch", "numba")
     )
     torch.testing.assert_close(fast.hinge, plain.hinge, rtol=1e-6, atol=1e-6)
     assert torch.equal(fast.active, plain.active)
@@ -180,18 +189,18 @@ def test_kernels_agree_with_the_reference(rows, classes, ties, within, mining, s
     classes=st.integers(1, 6),
     within=st.booleans(),
     mining=st.sampled_from(MININGS),
-    module=st.sampled_from([_mining, _mining_numba]),
+    kernel=st.sampled_from(KERNELS),
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=200, deadline=None)
-def test_ties_and_edges_beside_loops(rows, classes, within, mining, module, seed):
+def test_ties_and_edges_beside_loops(rows, classes, within, mining, kernel, seed):
     # Cosines and margin are quarters: sums are exact, equals are equal, edges are met.
     generator = seeded(seed)
     scores = torch.randint(-4, 5, (rows, rows), generator=generator) / 4
     labels = torch.randint(classes, (rows,), generator=generator)
-    picks = _mining.random_negatives(labels, torch.rand(rows, generator=generator))
-    rule = _mining.Rule(labels, 0.5, mining, picks=picks, within=within)
-    mined, slopes = mined_by(module, scores, rule, slice(0, rows))
+    picks = _triplets.random_negatives(labels, torch.rand(rows, generator=generator))
+    rule = _triplets.Rule(labels, 0.5, mining, picks=picks, within=within)
+    mined, slopes = mined_by(kernel, scores, rule, slice(0, rows))
     hinge, active, count = (np.zeros(rows) for _ in range(3))
     s, classes = scores.numpy(), labels.tolist()
     for a, p, n in chosen_triplets(s, classes, 0.5, mining, within, picks.tolist()):
@@ -206,15 +215,15 @@ def test_ties_and_edges_beside_loops(rows, classes, within, mining, module, seed
     np.testing.assert_array_equal((slopes * scores).sum(dim=1) + 0.5 * mined.active, hinge)
 
 
+@pytest.mark.engine
 def test_kernels_agree_with_the_reference_where_a_class_is_large():
     # More positives than are compared one by one: the searching branch.
     labels = (torch.arange(400) % 2 == 0).long()
     scores = torch.randn(400, 400, generator=seeded())
     for mining in ("all", "semi-hard"):
-        rule = _mining.Rule(labels, 0.2, mining)
-        assert labels.sum() > _mining_numba.FEW
+        rule = _triplets.Rule(labels, 0.2, mining)
         (plain, slopes), (fast, fast_slopes) = (
-            mined_by(module, scores, rule, slice(0, 400)) for module in (_mining, _mining_numba)
+            mined_by(kernel, scores, rule, slice(0, 400)) for kernel in ("torch", "numba")
         )
         torch.testing.assert_close(fast.hinge, plain.hinge, rtol=1e-6, atol=0)
         assert torch.equal(fast.active, plain.active)
@@ -222,7 +231,7 @@ def test_kernels_agree_with_the_reference_where_a_class_is_large():
 
 
 @pytest.mark.parametrize("mining", MININGS)
-def test_blocks_change_nothing(monkeypatch, backend, mining):
+def test_blocks_change_nothing(in_blocks, backend, mining):
     x, y, labels = embedded(rows=23, classes=5)
 
     def ours(reduction):
@@ -241,8 +250,9 @@ def test_blocks_change_nothing(monkeypatch, backend, mining):
         )
 
     whole = [*ours("mean"), *ours("none")]
-    monkeypatch.setattr(_scores, "BLOCK", {"cpu": 4 * 23, "cuda": 1})
-    for got, wanted in zip([*ours("mean"), *ours("none")], whole, strict=True):
+    with in_blocks(4 * 23):
+        cut = [*ours("mean"), *ours("none")]
+    for got, wanted in zip(cut, whole, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-13, atol=1e-15)
 
 
@@ -294,8 +304,8 @@ def test_semi_hard_prefers_the_band_and_falls_back_to_the_easiest(backend):
         y = torch.tensor([[c, math.sqrt(1 - c * c)] for c in cosines], dtype=torch.float64)
         x = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(len(y), 2)
         labels = torch.tensor([0, *range(1, len(y))])
-        rule = _mining.Rule(labels, 0.2, "semi-hard")
-        return float(_mining.mined_hinges(x, y, rule, pooled=False).hinge[0])
+        rule = _triplets.Rule(labels, 0.2, "semi-hard")
+        return float(_triplets.mined_hinges(x, y, rule, pooled=False)[0][0])
 
     assert loss(0.5, 0.45, 0.9, 0.1) == pytest.approx(0.15)  # not the harder 0.9
     assert loss(0.5, 0.9, 0.7) == pytest.approx(0.4)  # none below: the easiest, not 0.9
@@ -492,7 +502,7 @@ def test_nan_comes_out_as_nan(backend, mining, view):
 def test_random_negatives_are_of_another_class_and_uniform():
     labels = torch.tensor([0, 1, 0, 2, 2, 0, 1])
     draws = torch.stack(
-        [_mining.random_negatives(labels, torch.full((7,), (i + 0.5) / 420)) for i in range(420)]
+        [_triplets.random_negatives(labels, torch.full((7,), (i + 0.5) / 420)) for i in range(420)]
     )
     for row in range(7):
         others = (labels != labels[row]).nonzero().flatten()
@@ -513,7 +523,7 @@ def test_random_mining_repeats_with_its_generator():
 @pytest.mark.parametrize("mining", MININGS)
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_on_a_gpu_the_host_never_waits(no_host_reads, monkeypatch, mining, reduction):
-    monkeypatch.setattr(_mining, "compiled", lambda: None)
+    monkeypatch.setenv("VLALIGN_ENGINE", "0")
     x, y, labels = embedded()
     with no_host_reads:
         value, dx, _ = with_gradients(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from vlalign_lib.metrics import Interval, bootstrap_interval, intervals
+from vlalign_lib.metrics import Interval, bootstrap_interval, report
 
 
 def test_exact_distribution_of_two_kinds_of_value():
@@ -45,9 +45,9 @@ def test_named_statistics_are_the_functions(name, function):
 
 def test_draws_in_several_parts_are_whole_samples(monkeypatch):
     values = np.random.default_rng(2).standard_normal((64, 2))
-    whole = intervals.resample(values, "mean", 500, 3)
-    monkeypatch.setattr(intervals, "DRAWS_AT_ONCE", 64 * 7)
-    parts = intervals.resample(values, "mean", 500, 3)
+    whole = report.resample(values, "mean", 500, 3)
+    monkeypatch.setattr(report, "DRAWS_AT_ONCE", 64 * 7)
+    parts = report.resample(values, "mean", 500, 3)
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
     assert whole.shape == (500, 2)
 

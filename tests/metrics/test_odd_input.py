@@ -12,6 +12,7 @@ from vlalign_lib.metrics import (
     recall_at_k,
 )
 
+pd = pytest.importorskip("pandas")
 torch = pytest.importorskip("torch")
 POINTS = np.random.default_rng(0).normal(size=(6, 4))
 LABELS = np.array([0, 0, 1, 1, 2, 2])
@@ -45,6 +46,30 @@ def test_tensors_in_every_state():
     expected = ranks(POINTS, POINTS[::-1].copy())
     for tensor in (negated, torch.tensor(POINTS).requires_grad_(), torch.tensor(POINTS.T).T):
         np.testing.assert_array_equal(ranks(tensor, POINTS[::-1]).numpy(), expected)
+
+
+FRAMES = {
+    "float and bool": lambda frame: frame.assign(d=frame["d"] > 0),
+    "nullable": lambda frame: frame.astype("Float64"),
+    "convert_dtypes": lambda frame: frame.convert_dtypes(),
+    "objects": lambda frame: frame.astype(object),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_data_frames_of_all_kinds_of_columns(kind):
+    frame = FRAMES[kind](pd.DataFrame(POINTS, columns=list("abcd")))
+    numbers = frame.to_numpy(dtype=float)
+    np.testing.assert_array_equal(ranks(frame, frame[::-1]), ranks(numbers, numbers[::-1]))
+    labels = pd.Series(LABELS, dtype="Int64")
+    assert mean_average_precision(frame, frame, labels, labels) == mean_average_precision(
+        numbers, numbers, LABELS, LABELS
+    )
+    assert recall_at_k(frame, frame, np.int64(2)) == recall_at_k(numbers, numbers, 2)
+    missing = frame.astype(object)
+    missing.iloc[2, 1] = pd.NA
+    with pytest.raises(ValueError, match=r"queries: 1 row.s. hold NaN or infinity, .* row 2"):
+        ranks(missing, frame)
 
 
 @pytest.mark.parametrize("k", [np.array(2.5), np.array(2), torch.tensor(2), 2.0, True, "2"])

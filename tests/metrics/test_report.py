@@ -1,6 +1,9 @@
 """The report: its numbers are the metrics', its table stands on any background."""
 
+import copy
+import dataclasses
 import json
+import pickle
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +16,7 @@ from vlalign_lib.metrics import (
     mean_average_precision,
     mean_reciprocal_rank,
     median_rank,
+    precision_recall_curve,
     ranks,
     recall_at_k,
     retrieval_report,
@@ -183,11 +187,53 @@ def test_a_list_length_counts_once():
     assert twice.to_dict() == retrieval_report(*views, k=(5, 1), n_resamples=100).to_dict()
 
 
+AGAIN = {
+    "pickle": lambda result: pickle.loads(pickle.dumps(result)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "replace": dataclasses.replace,
+}
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_results_can_be_sent_copied_and_compared(again):
+    images, texts, labels = two_views(20)
+    for result in (
+        retrieval_report(images, texts, labels),
+        bootstrap_interval(images[:, 0]),
+        precision_recall_curve(images[:, 0], labels == labels[0]),
+    ):
+        other = AGAIN[again](result)
+        assert other == result
+        assert other != dataclasses.replace(result, **CHANGES[type(result).__name__])
+        assert str(other) == str(result)
+    with pytest.raises(TypeError):
+        AGAIN[again](retrieval_report(images, texts)).rows["mean"] = {}
+
+
+CHANGES = {
+    "RetrievalReport": {"pairs": 3},
+    "Interval": {"low": -9.0},
+    "PrecisionRecall": {"hits": np.zeros(20)},
+}
+
+
+def test_results_as_dictionaries():
+    images, texts, labels = two_views(20)
+    report = retrieval_report(images, texts, labels)
+    assert dataclasses.asdict(report)["rows"] == report.to_dict()["rows"]
+    assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
+    curve = dataclasses.asdict(precision_recall_curve([2, 1], [0, 1]))
+    assert curve["hits"].tolist() == [0, 1]
+
+
 def test_cannot_be_changed():
     images, texts, _ = two_views(20)
     report = retrieval_report(images, texts)
     with pytest.raises(TypeError):
         report.rows["mean"] = {}
+    with pytest.raises(TypeError):
+        report["mean"].update(report["mean"])
     with pytest.raises(AttributeError):
         report.pairs = 3
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlalign_lib.metrics import _device, nearest, recall_at_k
-from vlalign_lib.metrics.search import _best
+from vlalign_lib.metrics import nearest, recall_at_k
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 DEVICES = [
@@ -81,7 +80,8 @@ def test_both_ways_to_the_best_agree(dtype):
     scores[scores == 0] *= -1  # a negative zero is a zero
     order = np.argsort(-scores, axis=1, kind="stable")
     for k in (1, 2, 10, 11, 40, 41):  # up to 10 by a partition, above by a sort
-        np.testing.assert_array_equal(_best(scores, k), order[:, :k])
+        found = nearest(np.eye(50), np.eye(41), k, similarity=lambda q, g: scores)
+        np.testing.assert_array_equal(found, order[:, :k])
 
 
 def test_more_queries_than_fit_one_block():
@@ -214,45 +214,34 @@ def test_half_precision_is_read_as_single():
     assert nearest(queries, gallery, 4).tolist() == slowly(queries, gallery, 4, "cosine")
 
 
+@pytest.mark.usefixtures("device_code")
 class TestDeviceCode:
     """The code for CUDA is plain torch: run it on the CPU, where it has to agree as well."""
-
-    CPU = torch.device("cpu")
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("similarity", SIMILARITIES)
     @pytest.mark.parametrize("k", [1, 20, 80])
     def test_named(self, k, similarity, dtype):
         for queries, gallery in (views(dtype=dtype), whole()):
-            found = _device.nearest(torch.tensor(queries), gallery, k, similarity, self.CPU)
-            assert found.dtype == np.int64
+            found = nearest(torch.tensor(queries), gallery, k, similarity=similarity)
+            assert isinstance(found, torch.Tensor)
             assert found.tolist() == slowly(queries, gallery, k, similarity)
 
     def test_several_blocks(self):
         queries, gallery = views(n=2500, m=30)
-        found = _device.nearest(queries, torch.tensor(gallery), 3, "dot", self.CPU)
-        np.testing.assert_array_equal(found, nearest(queries, gallery, 3, similarity="dot"))
-
-    def test_it_is_where_tensors_on_a_device_go(self, monkeypatch):
-        monkeypatch.setattr("vlalign_lib.metrics.search.cuda_device", lambda *arrays: self.CPU)
-        monkeypatch.setattr("vlalign_lib.metrics.search.score_blocks", None)
-        queries, gallery = views()
-        found = nearest(torch.tensor(queries), torch.tensor(gallery), 4)
-        assert isinstance(found, torch.Tensor)
-        assert found.tolist() == slowly(queries, gallery, 4, "cosine")
-        assert isinstance(nearest(queries, torch.tensor(gallery), 4), np.ndarray)
+        found = nearest(queries, torch.tensor(gallery), 3, similarity="dot")
+        assert isinstance(found, np.ndarray)
+        assert found[1000:1100].tolist() == slowly(queries[1000:1100], gallery, 3, "dot")
 
     def test_a_function_and_negative_zeros(self):
         scores = torch.tensor([[-0.0, 0.0, 1.0, -0.0, 0.0]])
-        found = _device.nearest(
-            torch.ones(1, 1), torch.ones(5, 1), 4, lambda q, g: scores, self.CPU
-        )
+        found = nearest(torch.ones(1, 1), torch.ones(5, 1), 4, similarity=lambda q, g: scores)
         assert found.tolist() == [[2, 0, 1, 3]]
 
     def test_bad_scores(self):
         with pytest.raises(ValueError, match="NaN or infinity"):
-            _device.nearest(
-                torch.ones(1, 1), torch.ones(2, 1), 1, lambda q, g: q @ g.T * torch.nan, self.CPU
+            nearest(
+                torch.ones(1, 1), torch.ones(2, 1), 1, similarity=lambda q, g: q @ g.T * torch.nan
             )
 
 

@@ -4,26 +4,23 @@ import numpy as np
 import pytest
 import torch
 
+from vlalign_lib import _scores
 from vlalign_lib.metrics import (
-    _device,
     average_precision,
     average_precisions,
     bootstrap_interval,
     mean_average_precision,
     mean_reciprocal_rank,
     median_rank,
+    nearest,
     precision_recall_curve,
     ranks,
     ranks_from_scores,
     recall_at_k,
     retrieval_report,
 )
-from vlalign_lib.metrics._harmonic import harmonic_numbers
-from vlalign_lib.metrics._similarity import prepare
-from vlalign_lib.metrics.classes import _by_class
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
-CPU = torch.device("cpu")
 DEVICES = [
     pytest.param(
         device,
@@ -76,103 +73,54 @@ def test_tensors_give_the_numbers_of_numpy(similarity, dtype, device):
     )
 
 
+@pytest.mark.usefixtures("device_code")
 class TestDeviceCode:
     """The code for CUDA is plain torch: run it on the CPU, where it has to agree as well."""
-
-    @staticmethod
-    def precisions(queries, gallery, q_labels, g_labels, similarity, top_k, by_hits):
-        order, starts, stops = _by_class(q_labels, g_labels, len(q_labels), len(g_labels))
-        return _device.average_precisions(
-            queries,
-            gallery,
-            similarity,
-            order,
-            starts,
-            stops,
-            top_k or len(g_labels),
-            by_hits,
-            harmonic_numbers(len(g_labels)),
-            CPU,
-        )
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("similarity", SIMILARITIES)
     @pytest.mark.parametrize(("top_k", "normalise"), [(None, "relevant"), (9, "hits")])
-    def test_average_precisions(self, similarity, dtype, top_k, normalise):
-        queries, gallery, q_labels, g_labels = views(dtype=dtype)
-        expected = average_precisions(
-            queries,
-            gallery,
-            q_labels,
-            g_labels,
-            similarity=similarity,
-            top_k=top_k,
-            normalise=normalise,
-        )
-        got = self.precisions(
-            torch.from_numpy(queries),
-            torch.from_numpy(gallery),
-            q_labels,
-            g_labels,
-            similarity,
-            top_k,
-            normalise == "hits",
-        )
-        np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-    def test_in_blocks(self, monkeypatch):
-        queries, gallery, q_labels, g_labels = views(n=300)
-        expected = average_precisions(queries, gallery, q_labels, g_labels)
-        monkeypatch.setattr(_device, "BLOCK_BYTES", 1)
-        got = self.precisions(queries, gallery, q_labels, g_labels, "cosine", None, False)
-        np.testing.assert_allclose(got, expected, rtol=1e-12)
+    def test_it_agrees_with_numpy(self, similarity, dtype, top_k, normalise, monkeypatch):
+        queries, gallery, q_labels, g_labels = views(n=300, dtype=dtype)
         targets = np.arange(300) % 140
-        greater, tied = _device.rank_counts(queries, gallery, "cosine", targets, CPU)
-        np.testing.assert_array_equal(
-            1 + greater + tied / 2, ranks(queries, gallery, targets=targets)
-        )
+        options = {"similarity": similarity, "top_k": top_k, "normalise": normalise}
+
+        def both(*pair):
+            found = ranks(*pair, targets=targets, similarity=similarity)
+            return average_precisions(*pair, q_labels, g_labels, **options), found
+
+        got = both(torch.from_numpy(queries), gallery)
+        monkeypatch.setitem(_scores.BLOCK_BYTES, "cuda", 1)  # in many small blocks
+        in_blocks = both(queries, torch.from_numpy(gallery))
+        monkeypatch.undo()
+        expected = both(queries, gallery)
+        for one, other, wanted in zip(got, in_blocks, expected, strict=True):
+            np.testing.assert_allclose(one, wanted, rtol=1e-12 if dtype == np.float64 else 1e-6)
+            np.testing.assert_allclose(other, wanted, rtol=1e-12)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
     def test_collapse(self, dtype):
         point = torch.rand(33, generator=torch.Generator().manual_seed(0)) + 0.1
         gallery = point.expand(700, 33).to(dtype)
-        greater, tied = _device.rank_counts(gallery, gallery, "cosine", np.arange(700), CPU)
-        assert (greater == 0).all()
-        assert (tied == 699).all()
+        assert (ranks(gallery, gallery) == (700 + 1) / 2).all()
 
-    @pytest.mark.parametrize("similarity", SIMILARITIES)
-    def test_prepared_alike(self, similarity):
-        queries, gallery, _, _ = views()
-        array = prepare(queries, gallery, similarity, np)
-        tensor = prepare(torch.from_numpy(queries), torch.from_numpy(gallery), similarity, torch)
-        for name in ("queries", "gallery", "penalty", "tolerance"):
-            one, other = getattr(array, name), getattr(tensor, name)
-            if one is None:
-                assert other is None
-            else:
-                np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-15)
-
-    def test_a_function_of_tensors(self):
+    def test_a_function_of_tensors(self, monkeypatch):
         queries, gallery, q_labels, g_labels = views()
         scores = np.round(queries @ gallery.T, 1)
+        tensors = torch.from_numpy(queries), torch.from_numpy(gallery)
+
+        def coarse(q, g):
+            return torch.round(q @ g.T, decimals=1)
+
+        got = average_precisions(*tensors, q_labels, g_labels, similarity=coarse)
+        targets = np.arange(90)
+        found = ranks_from_scores(torch.from_numpy(scores), targets=targets)
+        monkeypatch.undo()
         expected = average_precisions(
             queries, gallery, q_labels, g_labels, similarity=lambda q, g: np.round(q @ g.T, 1)
         )
-        got = self.precisions(
-            torch.from_numpy(queries),
-            torch.from_numpy(gallery),
-            q_labels,
-            g_labels,
-            lambda q, g: torch.round(q @ g.T, decimals=1),
-            None,
-            False,
-        )
         np.testing.assert_allclose(got, expected, rtol=1e-12)
-        targets = np.arange(90)
-        greater, tied = _device.count_above(torch.from_numpy(scores), targets)
-        np.testing.assert_array_equal(
-            1 + greater + tied / 2, ranks_from_scores(scores, targets=targets)
-        )
+        np.testing.assert_array_equal(found, ranks_from_scores(scores, targets=targets))
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -188,20 +136,50 @@ class TestDeviceCode:
     )
     def test_errors_teach(self, change, message):
         case = {"queries": torch.ones(4, 2), "gallery": torch.ones(4, 2), "similarity": "dot"}
-        case |= change
         with pytest.raises(ValueError, match=message):
-            _device.rank_counts(**case, targets=np.arange(4), device=CPU)
+            ranks(**(case | change))
 
     def test_matmul_settings_are_put_back(self):
+        seen = []
+
+        def product(q, g):
+            seen.append(torch.get_float32_matmul_precision())
+            assert not torch.is_autocast_enabled("cpu")
+            return q @ g.T
+
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high")
         try:
-            with _device._full_precision(CPU), torch.enable_grad():
-                assert torch.get_float32_matmul_precision() == "highest"
-                assert not torch.is_autocast_enabled("cpu")
+            with torch.autocast("cpu"):
+                ranks(torch.eye(4), torch.eye(4), similarity=product)
+            assert seen == ["highest"]
             assert torch.get_float32_matmul_precision() == "high"
         finally:
             torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("setting", ["dtype", "device"])
+def test_what_torch_makes_by_default_changes_nothing(setting):
+    queries, gallery, q_labels, g_labels = views(n=140, dtype=np.float32)
+    tensors = torch.from_numpy(queries), torch.from_numpy(gallery)
+
+    def everything():
+        found = average_precisions(*tensors, q_labels, g_labels), ranks(*tensors)
+        return [*found, nearest(*tensors, 3), torch.tensor(recall_at_k(queries, gallery)[5])]
+
+    expected = everything()
+    try:
+        if setting == "dtype":
+            torch.set_default_dtype(torch.float64)
+        else:
+            torch.set_default_device("meta")
+        got = everything()[:3]
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    for one, other in zip(got, expected, strict=False):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
 
 
 def test_gradients_and_half_precision_are_no_obstacle():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMERICS = ("metrics", "linear", "similarity", "temporal", "losses")
+NUMERICS = ("metrics", "linear", "similarity", "temporal", "losses", "training")
 
 
 def python(*arguments):

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from vlalign_lib._fast import form
+
+if form("keeper") is None:  # these speak of what only the engine's keeper does
+    names = ("checkpoint", "distributed", "keeper", "launch", "precision", "resume")
+    collect_ignore = [f"test_{name}.py" for name in names]
+
 
 class Nursery:
     """Run jobs of ``_nursery.py`` in processes of their own."""

@@ -143,11 +143,6 @@ def test_a_world_without_an_address_is_refused(monkeypatch):
         world()
 
 
-def test_a_timeout_is_a_number_of_seconds():
-    with pytest.raises(ValueError, match="timeout: expected a number greater than 0"):
-        FitConfig(timeout=0)
-
-
 def test_each_process_has_its_own_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

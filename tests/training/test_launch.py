@@ -13,6 +13,7 @@ import sys
 import torch
 from vlalign_lib.training import FitConfig, fit, seeded, world
 
+
 rank = world(device="cpu").rank
 print(f"rank {rank} of {world().size} heard {sys.argv[1:]}")
 if sys.argv[1] == "fail" and rank == 1:

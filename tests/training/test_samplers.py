@@ -140,6 +140,7 @@ def test_a_data_loader_takes_them_too():
         (lambda: PairedSampler(4, 8), "8 items a step, but the data has 4; use at most 4"),
         (lambda: PairedSampler(4, True), "batch_size: expected a whole number"),
         (lambda: PairedSampler(4, 2, seed=-1), "seed: expected"),
+        (lambda: PairedSampler(4, 2, seed=2**64), r"seed: expected a whole number below 2\*\*64"),
         (lambda: ClassBalancedSampler([0, 0, 1], 3, 1), "3 a batch, but the labels hold 2"),
         (lambda: ClassBalancedSampler([0, 1], 2, 0), "items: expected"),
         (lambda: ClassBalancedSampler([0.5, 1], 2, 1), "labels: expected whole numbers"),

@@ -75,8 +75,8 @@ def test_it_is_the_same_on_every_run():
 @pytest.mark.parametrize(
     ("rows", "label", "says"),
     [
-        ({}, "x", "at least one row"),
-        ({"a": {}}, "x", "at least one value"),
+        ({}, "x", "rows: expected at least one"),
+        ({"a": {}}, "x", r"rows\['a'\]: expected at least one"),
         ({"a": {"b": 1.0}}, " ", "say what is measured"),
         ({"a": {"b": float("nan")}}, "x", "finite"),
         ({"a": {"b": []}}, "x", "finite"),

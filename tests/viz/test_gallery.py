@@ -59,8 +59,8 @@ def test_a_random_space_is_grey_and_a_fitted_one_is_not():
 @pytest.mark.parametrize(
     ("curves", "at", "says"),
     [
-        ({}, None, "at least one metric"),
-        ({"R@10": {}}, None, "at least one space"),
+        ({}, None, "curves: expected at least one"),
+        ({"R@10": {}}, None, r"curves\['R@10'\]: expected at least one"),
         ({"R@10": {"a": [0.5, 0.5]}}, None, "3 values"),
         ({"R@10": {"a": np.array([0.5, 0.5, 1.5])}}, None, "0 to 1"),
         ({"R@10": {"a": [0.5, 0.5, np.nan]}}, None, "0 to 1"),

@@ -118,8 +118,8 @@ def test_verdicts_have_their_colours():
         (lambda: forming(texts=np.ones((12, 3))), r"texts: expected shape \(12, 2\)"),
         (lambda: forming(at=4), "from 0 to 3"),
         (lambda: forming(at=-1), "from 0 to 3"),
-        (lambda: forming(curves={}), "curves of one length"),
-        (lambda: forming(curves={"a": [1], "b": [1, 2]}), "curves of one length"),
+        (lambda: forming(curves={}), "curves: expected at least one"),
+        (lambda: forming(curves={"a": [1], "b": [1, 2]}), "expected 1 values"),
         (lambda: forming(labels=np.arange(12)), "up to 7 classes"),
     ],
 )

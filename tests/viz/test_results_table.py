@@ -303,8 +303,8 @@ GOOD = {"printed": PRINTED, "ours": OURS}
     ("change", "message"),
     [
         ({"printed": [0.5]}, r"printed: expected \{column: \{method: number\}\}, got list"),
-        ({"printed": {}}, "printed: expected at least one column"),
-        ({"ours": {}}, "ours: expected at least one column"),
+        ({"printed": {}}, "printed: expected at least one"),
+        ({"ours": {}}, "ours: expected at least one"),
         ({"printed": {"a": 0.5}}, r"printed\['a'\]: expected \{method: number\}, got float"),
         ({"printed": {"a": {}}}, r"printed\['a'\]: expected at least one number"),
         ({"ours": {"a": {"CCA": None}}}, r"ours\['a'\]: expected at least one number"),

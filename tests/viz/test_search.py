@@ -5,11 +5,11 @@ import io
 import json
 import re
 import sys
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from looks import Page
 from PIL import Image
 
 from vlalign_lib.viz import GlyphSearch, colour, glyph_search
@@ -46,35 +46,13 @@ class Reader:
 MODELS = {"CCA": Reader(1, 1, 1, 1, 1), "<b>shapes</b>": Reader(0, 0, 1, 1, 1)}
 
 
-@pytest.fixture(autouse=True)
-def _static(monkeypatch):
-    monkeypatch.setenv("VLALIGN_LIVE", "0")
-
-
 def search(models=MODELS, gallery=GALLERY, queries=("white star", "heart"), **options):
     return glyph_search(models, gallery, queries, **{"top": 3, **options})
 
 
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def of_class(self, name):
-        return [a for _, a in self.tags if name in (a.get("class") or "").split()]
-
-
 def card(text, number):
     """What the page shows of one query: its head, and by method the tiles and what is said."""
-    data = json.loads(re.search(r"data=(\{.*\});function put", text)[1])
+    data = json.loads(re.search(r'class="vl-data">(.*?)</script>', text)[1])
     head, rows = data["cards"][number]
     names = re.findall(r'<span class="vl-name"[^>]*>(.*?)</span>', text)
     tiles = [

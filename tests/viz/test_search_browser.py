@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,25 +10,9 @@ from PIL import Image
 
 from vlalign_lib.viz import glyph_search
 
-playwright = pytest.importorskip("playwright.sync_api")
-
 WORDS = ("HEART", "STAR", "ARROW")
 PICTURES = np.zeros((3, 8, 8), dtype=np.float32)
 PICTURES[0, :, :4], PICTURES[1, :4], PICTURES[2] = 1, 1, np.eye(8)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium here")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(
-            executable_path=path, args=["--headless", "--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 def encode(captions):
@@ -95,11 +78,6 @@ def shown(page):
     cards = [search.locator(".vl-card:visible") for search in page.locator(".vl-search").all()]
     assert all(card.count() == 1 for card in cards)
     return [re.search("“(.*?)”", card.locator("p").inner_text())[1] for card in cards]
-
-
-@pytest.fixture(autouse=True)
-def _static(monkeypatch):
-    monkeypatch.setenv("VLALIGN_LIVE", "0")
 
 
 def test_the_keyboard_chooses_in_one_and_leaves_the_other(browser, tmp_path):

@@ -4,22 +4,17 @@ import base64
 import io
 import re
 import sys
-from html.parser import HTMLParser
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from looks import Page
 from PIL import Image
 
 from vlalign_lib.viz import canvas, colour, frame_slider
 
 mpl.use("agg")
-
-
-@pytest.fixture(autouse=True)
-def _static(monkeypatch):
-    monkeypatch.setenv("VLALIGN_LIVE", "0")
 
 
 def wave(frequency):
@@ -39,26 +34,6 @@ def slider(values=(1.0, 1.5, 2.0), **changes):
         "format": ".1f",
     }
     return frame_slider(wave, values, **{**options, **changes})
-
-
-class Page(HTMLParser):
-    """Tags in order, with their attributes; complains of what is not closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in ("img", "input"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def html_of(control):

@@ -1,7 +1,6 @@
 """The slider in a real browser: keyboard, touch, two on a page, dark, phone, no request."""
 
 import os
-import shutil
 
 import matplotlib as mpl
 import pytest
@@ -9,12 +8,6 @@ import pytest
 from vlalign_lib.viz import canvas, frame_slider
 
 mpl.use("agg")
-playwright = pytest.importorskip("playwright.sync_api")
-
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 # What the book's theme does to outputs in the dark, and its colours.
 THEME = """
@@ -28,20 +21,6 @@ html[data-theme=dark] .bd-content div.cell_output img{background-color:var(--pst
 border-radius:.25rem;color:var(--pst-color-on-background);padding:.5rem}
 div.cell_output .output{max-width:100%;overflow-x:auto}
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip(
-            "no Chromium here; the tests of the built book install one and move sliders too"
-        )
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def draw(slope):

@@ -1,10 +1,16 @@
-"""The style: what every figure has in common."""
+"""The style: what every figure has in common, and who counts as a reader with a kernel."""
+
+import os
+import subprocess
+import sys
+import types
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from vlalign_lib.viz import CYCLE, WIDTH, canvas, is_live, style, use_style
+from vlalign_lib.viz import CYCLE, WIDTH, canvas, interval_plot, is_live, style, use_style
 
 mpl.use("agg")
 
@@ -91,9 +97,6 @@ class FakeShell:
     ],
 )
 def test_who_counts_as_live(monkeypatch, kernel, names, variables, modules, live):
-    import sys
-    import types
-
     monkeypatch.delenv("VLALIGN_LIVE", raising=False)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     for name, value in variables.items():
@@ -103,3 +106,64 @@ def test_who_counts_as_live(monkeypatch, kernel, names, variables, modules, live
     shell = FakeShell(kernel, **names)
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     assert is_live() is live
+
+
+CELL = """
+import vlalign_lib.viz as viz
+viz.use_style()
+def draw(slope):
+    figure, axes = viz.canvas(height=1.5)
+    axes.plot([0, 1], [0, slope])
+    return figure
+from IPython.display import display
+display(draw(1))
+viz.frame_slider(draw, [1, 2], label="slope", alt="A line of slope {value}.")
+"""
+EXECUTE = """
+import nbclient, nbformat
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell({cell!r})])
+nbclient.NotebookClient(notebook, timeout=200, kernel_name="python3").execute()
+for output in notebook.cells[0].outputs:
+    print(*sorted(output["data"]))
+"""
+
+
+@pytest.mark.parametrize("start", ["a shell", "a cell's subprocess", "a cell"])
+def test_a_notebook_that_a_notebook_executes_has_the_form_for_a_page(start):
+    """nbclient, nbmake, papermill and jupyter-book hand the variables of a cell down.
+
+    Whatever matplotlib's backend is, a figure is shown as a picture.
+    """
+    pytest.importorskip("ipykernel")
+    code = EXECUTE.format(cell=CELL)
+    if start == "a cell":  # as papermill.execute_notebook does: the starter is a kernel itself
+        outer = EXECUTE.replace('print(*sorted(output["data"]))', 'print(output["text"])')
+        code = outer.format(cell=code)
+    environment = {k: v for k, v in os.environ.items() if k not in ("VLALIGN_LIVE", "MPLBACKEND")}
+    environment["MPLBACKEND"] = "agg"
+    if start != "a shell":
+        environment["JPY_SESSION_NAME"] = "/course.ipynb"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
+                          text=True, timeout=300)  # fmt: skip
+    figure, slider = done.stdout.split("\n")[:2]
+    assert "image/png" in figure, done.stderr
+    assert slider == "text/html text/plain"
+
+
+def test_other_settings_of_matplotlib_change_no_figure():
+    def pixels():
+        results = {"CCA": (0.3, 0.2, 0.4), "SM": (0.5, 0.4, 0.6)}
+        figure = interval_plot(results, xlabel="mAP", reference={"chance": 0.1}, title="T")
+        canvas_of = FigureCanvasAgg(figure)
+        canvas_of.draw()
+        return bytes(canvas_of.buffer_rgba())
+
+    before = pixels()
+    with plt.style.context(["dark_background", {"font.size": 25, "lines.linewidth": 9}]):
+        assert pixels() == before
+
+
+def test_no_backend_is_needed(monkeypatch):
+    monkeypatch.setattr(plt, "subplots", None)
+    monkeypatch.setattr(plt, "figure", None)
+    assert interval_plot({"CCA": (0.3, 0.2, 0.4)}, xlabel="mAP (0 to 1)").axes

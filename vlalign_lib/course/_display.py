@@ -7,6 +7,8 @@ import re
 import sys
 from typing import Any
 
+from vlalign_lib._output import say
+
 # Colours of the left border, at least 3:1 against both the light and the dark page.
 ACCENTS = {
     "right": "#2f9e6e",
@@ -91,7 +93,7 @@ def shell() -> Any:
 def emit(markup: Markup) -> None:
     """Show ``markup`` now: displayed in a notebook, printed elsewhere."""
     if shell() is None:
-        print(markup.text)
+        say(markup.text)
         return
     from IPython.display import display
 

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from vlalign_lib.course._compare import difference, show
 _ID = re.compile(r"ch\d\d\.[a-z][a-z0-9_]*")
 
 _LIBRARY = str(Path(__file__).resolve().parents[1])
+_PYTHON = sysconfig.get_path("stdlib")
 
 Status = Literal["right", "wrong", "not attempted"]
 
@@ -441,11 +443,14 @@ def _has_no_body(attempt: Any) -> bool:
 def _raised(error: BaseException) -> str:
     """Return what was raised, and where in the learner's own code."""
     name, text = type(error).__name__, str(error).strip().split("\n")[0]
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_LIBRARY, "<__array_function__"))
-        and "site-packages" not in frame.filename
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    # A cell or a script is the main module, wherever packages lie; a file of the learner's is not.
+    own = [(frame, line) for frame, line in frames if frame.f_globals.get("__name__") == "__main__"]
+    own = own or [
+        (frame, line)
+        for frame, line in frames
+        if not frame.f_code.co_filename.startswith((_LIBRARY, _PYTHON, "<__array_function__"))
+        and not re.search("(site|dist)-packages", frame.f_code.co_filename)
     ]
-    where = f" in line {frames[-1].lineno} of `{frames[-1].name}`" if frames else ""
+    where = f" in line {own[-1][1]} of `{own[-1][0].f_code.co_name}`" if own else ""
     return f"your code raised {name}{where}" + (f": {text[:200]}" if text else ".")

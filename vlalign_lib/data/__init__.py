@@ -1,5 +1,8 @@
 """Where pairs come from: digits, glyphs, Wikipedia, deep features; downloads; data cards."""
 
+from importlib import import_module
+from typing import Any
+
 from vlalign_lib.data._cache import DataUnavailable, cache_dir, offline
 from vlalign_lib.data._download import FileState
 from vlalign_lib.data._paired import PairedDataset
@@ -12,7 +15,6 @@ from vlalign_lib.data.deep_features import (
     load_wikipedia_deep,
 )
 from vlalign_lib.data.digits import load_digit_halves
-from vlalign_lib.data.features import make_features
 from vlalign_lib.data.glyphs import load_glyphs
 from vlalign_lib.data.wikipedia import load_wikipedia
 
@@ -37,3 +39,10 @@ __all__ = [
     "synthetic_twin",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Recipes belong to the experiments; their name is offered here, beside the loaders, too.
+    if name == "make_features":
+        return import_module("vlalign_lib.experiments.features").make_features
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import logging
+import hashlib
 import os
 import re
 import sys
@@ -53,9 +53,8 @@ class FileState:
 
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
-    import pooch
-
-    return str(pooch.file_hash(str(path), alg="sha256"))
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def state_of(path: Path, file: DataFile) -> FileState:
@@ -128,37 +127,19 @@ def download(name: str, *, progress: bool = True) -> tuple[Path, ...]:
 
 
 def _fetch(entry: DataSet, file: DataFile, folder: Path, progress: bool) -> None:
-    """Bring one file into ``folder`` through pooch, which checks it once more."""
-    import pooch
-
+    """Bring one file into ``folder``; only what has the right sha256 gets its name."""
     target = folder / file.path
-    registry = pooch.create(
-        path=folder,
-        base_url="",
-        registry={file.path: f"sha256:{file.sha256}"},
-        urls={file.path: file.urls[0]},
-        retry_if_failed=0,
-    )
     part = target.with_name(target.name + ".part")
     _from_any_source(entry, file, part, target, progress)
-
-    def take(_: str, output: Any, __: Any) -> None:
-        os.replace(part, output)
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with _disk(target, entry, file):
-            registry.fetch(file.path, downloader=take)
-            target.chmod(0o644)  # pooch's temporary files can be read by their owner alone
-    except ValueError as error:
+    state = state_of(part, file)
+    if state.state != "ok":
+        _remove(part)
         raise DataUnavailable(
-            f"{target}: changed while it was written ({error}); the disk may be failing. Set "
-            "VLALIGN_CACHE to a folder on another one"
-        ) from error
-    finally:
-        logger.setLevel(level)
+            f"{target}: changed while it was written ({state.detail}); the disk may be failing. "
+            "Set VLALIGN_CACHE to a folder on another one"
+        )
+    with _disk(target, entry, file):
+        os.replace(part, target)
 
 
 def _from_any_source(
@@ -358,26 +339,13 @@ def _disk(path: Path, entry: DataSet, file: DataFile) -> Iterator[None]:
 
 @contextmanager
 def one_process(lock: Path) -> Iterator[None]:
-    """Let one process at a time fetch into a folder; the operating system frees a dead one's."""
-    with open(lock, "a+b") as handle:
-        if sys.platform == "win32":
-            import msvcrt
+    """Let one process at a time work in a folder; the operating system frees a dead one's lock."""
+    from filelock import FileLock
 
-            handle.seek(0)
-            while True:
-                try:
-                    msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
-                    break
-                except OSError:  # gives up after ten seconds; the other may need longer
-                    continue
-            try:
-                yield
-            finally:
-                handle.seek(0)
-                msvcrt.locking(handle.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
-
-            with suppress(OSError):  # some network disks have no locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+    held = FileLock(lock)
+    with suppress(OSError, NotImplementedError):  # some network disks have no locks
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()

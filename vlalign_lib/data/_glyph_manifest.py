@@ -1,8 +1,7 @@
 """Which characters make up glyphs, which of them look alike, and the official splits.
 
 The list ships as ``glyphs.tsv`` beside this file, so that the set is the same everywhere.
-``derive`` makes it anew from the fonts; ``tools/make_glyph_manifest.py`` writes it and a test
-compares.
+``tools/make_glyph_manifest.py`` makes it anew from the fonts, and a test compares.
 """
 
 from __future__ import annotations
@@ -23,24 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlalign_lib.data._order import grouped_cut, permutation
-from vlalign_lib.data._raster import RASTER_VERSION, SIZE, rasterise, read_outlines
+from vlalign_lib.data._raster import rasterise, read_outlines
 from vlalign_lib.data._tfidf import words
 
 FONTS = {"sans": "DejaVuSans.ttf", "serif": "DejaVuSerif.ttf", "mono": "DejaVuSansMono.ttf"}
 FAMILY_SIZE = 60
 #: Two pictures look exactly alike when no pixel differs by more than this many of 255 levels.
 ALIKE_LEVELS = 8
-#: How far the summed grey levels of a picture may be off where its digest is another one: the
-#: mean of its 1,024 pixels is then within a sixteenth of a grey level.
-INK_TOLERANCE = 64
 RANDOM_SIZES = {"val": 500, "test": 1000}
 FAMILIES_SIZES = {"val": 200, "test": 800}
 COMPOSITIONAL_SIZES = {"val": 400, "test": 800}  # reached, and passed by a few
 _KEY = 2  # sets glyphs apart from the other sets in random orders
 _OUT = "-"
 _LETTER = {"train": "t", "val": "v", "test": "e"}
-_SPLITS = ("random", "families", "compositional", "typeface", "serif", "mono")
-_COLUMNS = ("code", "alike", *_SPLITS, "ink", "ink_serif", "ink_mono")
+SPLITS = ("random", "families", "compositional", "typeface", "serif", "mono")
+COLUMNS = ("code", "alike", *SPLITS, "ink", "ink_serif", "ink_mono")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,32 +62,18 @@ class GlyphManifest:
         """The Unicode name of each character."""
         return [unicodedata.name(chr(code)) for code in self.codes.tolist()]
 
-    def to_text(self) -> str:
-        """Return the manifest as the text of ``glyphs.tsv``."""
-        lines = [f"# {json.dumps(self.facts, sort_keys=True)}", "\t".join(_COLUMNS)]
-        columns = [
-            [f"{code:04X}" for code in self.codes.tolist()],
-            [f"{code:04X}" for code in self.alike.tolist()],
-            *(self.splits[name].tolist() for name in _SPLITS),
-            *(["" if v < 0 else str(v) for v in self.ink[face].tolist()] for face in FONTS),
-        ]
-        lines += ["\t".join(row) for row in zip(*columns, strict=True)]
-        return "\n".join(lines) + "\n"
-
     @classmethod
     def from_text(cls, text: str) -> GlyphManifest:
-        """Return the manifest that ``to_text`` wrote."""
+        """Return the manifest that a text like ``glyphs.tsv`` holds."""
         facts, head, *lines = text.splitlines()
-        if tuple(head.split("\t")) != _COLUMNS:
-            raise ValueError(f"glyphs.tsv: expected the columns {_COLUMNS}, got {head!r}")
-        columns = dict(
-            zip(_COLUMNS, zip(*(r.split("\t") for r in lines), strict=True), strict=True)
-        )
+        if tuple(head.split("\t")) != COLUMNS:
+            raise ValueError(f"glyphs.tsv: expected the columns {COLUMNS}, got {head!r}")
+        columns = dict(zip(COLUMNS, zip(*(r.split("\t") for r in lines), strict=True), strict=True))
         inks = dict(zip(FONTS, ("ink", "ink_serif", "ink_mono"), strict=True))
         return cls(
             codes=np.array([int(code, 16) for code in columns["code"]], dtype=np.int64),
             alike=np.array([int(code, 16) for code in columns["alike"]], dtype=np.int64),
-            splits={name: np.array(columns[name]) for name in _SPLITS},
+            splits={name: np.array(columns[name]) for name in SPLITS},
             ink={
                 face: np.array([int(v) if v else -1 for v in columns[column]], dtype=np.int64)
                 for face, column in inks.items()
@@ -230,34 +212,6 @@ def _seed(seed: int | None) -> tuple[int, ...]:
     return (0,) if seed is None else (1, seed)
 
 
-def lookalikes(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return for each picture the first one that it looks exactly like, over chains."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    unique, member = np.unique(pictures.reshape(len(pictures), -1), axis=0, return_inverse=True)
-    # Candidates by the means of blocks of 4×4, which cannot differ by more than the pixels do;
-    # float32 is enough for them, with room for its rounding.
-    blocks = unique.reshape(-1, SIZE // 4, 4, SIZE // 4, 4).mean(axis=(2, 4))
-    coarse = blocks.reshape(len(unique), -1).astype(np.float32)
-    square = (coarse**2).sum(axis=1)
-    reach = 1.1 * ALIKE_LEVELS**2 * coarse.shape[1]
-    near: list[NDArray[np.int64]] = []
-    for start in range(0, len(coarse), 1024):
-        block = slice(start, start + 1024)
-        distance = square[block, None] + square - 2 * coarse[block] @ coarse.T
-        rows, columns = np.nonzero(distance <= reach)
-        rows += start
-        apart = np.abs(unique[rows].astype(np.int16) - unique[columns]).max(axis=1)
-        near.append(np.stack([rows, columns])[:, apart <= ALIKE_LEVELS])
-    edges = np.concatenate(near, axis=1)
-    graph = coo_matrix((np.ones(edges.shape[1]), edges), shape=(len(unique), len(unique)))
-    group = connected_components(graph, directed=False)[1][member.ravel()]
-    first = np.full(group.max() + 1, len(pictures))
-    np.minimum.at(first, group, np.arange(len(pictures)))
-    return first[group]
-
-
 def render(face: str, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the pictures (n, 32, 32) uint8 of characters in a typeface."""
     return rasterise(read_outlines(open_font(face), codes))
@@ -266,54 +220,3 @@ def render(face: str, codes: NDArray[np.int64]) -> NDArray[np.uint8]:
 def digest(pictures: NDArray[np.uint8]) -> str:
     """Return the sha256 of pictures, in hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(pictures).tobytes()).hexdigest()
-
-
-def derive() -> GlyphManifest:
-    """Return the manifest as it follows from the fonts here."""
-    invisible = {"Zs", "Zl", "Zp", "Cf", "Mn", "Me"}
-    codes = np.array(
-        [
-            code
-            for code in sorted(open_font("sans").get_charmap())
-            if unicodedata.name(chr(code), None)
-            and unicodedata.category(chr(code)) not in invisible
-        ],
-        dtype=np.int64,
-    )
-    pictures = render("sans", codes)
-    drawn = pictures.any(axis=(1, 2))
-    codes, pictures = codes[drawn], pictures[drawn]
-    n = len(codes)
-    names = [unicodedata.name(chr(code)) for code in codes.tolist()]
-    families = family_words(names)
-    inside = np.array([name.split()[0] in families for name in names])
-    alike = codes[lookalikes(pictures)]
-    splits = {
-        "random": random_split(alike, None),
-        "families": families_split(alike, inside, None),
-        "compositional": compositional_split(names, alike, None),
-        "typeface": typeface_split(alike, None),
-    }
-    ink = {"sans": pictures.sum(axis=(1, 2), dtype=np.int64)}
-    digests = {"sans": digest(pictures)}
-    for face in ("serif", "mono"):
-        known = open_font(face).get_charmap()
-        have = np.flatnonzero([code in known for code in codes.tolist()])
-        other = render(face, codes[have])
-        drawn = other.any(axis=(1, 2))
-        have, other = have[drawn], other[drawn]
-        first = lookalikes(np.concatenate([pictures, other]))
-        new = first[n:] >= n  # looks like no picture in Sans
-        splits[face] = np.full(n, _OUT)
-        splits[face][have[new]] = _LETTER["test"]
-        ink[face] = np.full(n, -1, dtype=np.int64)
-        ink[face][have] = other.sum(axis=(1, 2), dtype=np.int64)
-        digests[face] = digest(other)
-    facts = {
-        "fonts": {face: hashlib.sha256(font_path(face).read_bytes()).hexdigest() for face in FONTS},
-        "names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-        "ink_tolerance": INK_TOLERANCE,
-        "pictures": digests,
-        "raster": RASTER_VERSION,
-    }
-    return GlyphManifest(codes, alike, splits, ink, facts)

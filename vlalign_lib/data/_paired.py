@@ -6,12 +6,12 @@ import html
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._readonly import ReadOnlyDict, same_fields
 from vlalign_lib._validate import as_array, check_mapping, is_one_of
 from vlalign_lib.data._tfidf import TfIdf
 
@@ -97,7 +97,7 @@ class PairedDataset:
         together = [row for name in _PARTS if name in parts for row in parts[name].tolist()]
         if len(set(together)) != len(together):
             raise ValueError("splits: a row may be in only one of train, val and test")
-        put("splits", MappingProxyType({k: _frozen(v, np.int64, k) for k, v in parts.items()}))
+        put("splits", ReadOnlyDict({k: _frozen(v, np.int64, k) for k, v in parts.items()}))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -214,9 +214,14 @@ class PairedDataset:
         return f"<table>{caption}<tbody>{rows}</tbody></table>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A read-only mapping cannot be pickled; a plain one is made read-only again on arrival.
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _rebuild, ({**values, "splits": dict(self.splits)},)
+        # Arrays that arrive can be written to; the constructor makes them read-only again.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.ids))
 
 
 def _strings(values: Any, name: str, *, such_as: str = '["a", "b"]') -> tuple[str, ...]:
@@ -225,10 +230,6 @@ def _strings(values: Any, name: str, *, such_as: str = '["a", "b"]') -> tuple[st
     if not several or not all(isinstance(value, str) for value in values):
         raise ValueError(f"{name}: expected a list of strings, such as {such_as}, got {values!r}")
     return tuple(str(value) for value in values)
-
-
-def _rebuild(values: dict[str, Any]) -> PairedDataset:
-    return PairedDataset(**values)
 
 
 def _shorten(items: Sequence[str], *, count: bool = True) -> str:

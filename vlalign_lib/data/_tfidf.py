@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._readonly import same_fields
+
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -42,6 +44,12 @@ class TfIdf:
 
     vocabulary: tuple[str, ...]
     weights: NDArray[np.float64]
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.vocabulary)
 
     @classmethod
     def fit(cls, captions: Sequence[str]) -> TfIdf:

@@ -14,17 +14,29 @@ from functools import cache
 from typing import Any, cast
 
 FORMS: dict[str, str] = {
+    "average_precisions": "ranks:average_precisions",
+    "count_above": "ranks:count_above",
+    "expected_cut": "ranks:expected_cut",
+    "expected_precisions": "ranks:expected_precisions",
+    "tie_blocks": "ranks:tie_blocks",
     "soft_dtw": "soft_dtw.forms:soft_dtw",
     "soft_alignment": "soft_dtw.forms:soft_alignment",
     "euclidean_cost": "soft_dtw.distances:euclidean",
+    "correlations": "cca_lapack:correlations",
+    "log_partitions": "scores:log_partitions",
+    "mined_hinges": "mining:mined_hinges",
+    "pair_sums": "scores:pair_sums",
+    "sigmoid_sums": "scores:sigmoid_sums",
     "s2dtw_smoothing": "soft_dtw.smoothing:smoothed",
     "keeper": "keeper.keeper:Keeper",
     "training.World": "keeper.processes:World",
     "training.average_gradients": "keeper.processes:average_gradients",
     "training.launch": "keeper.launch:launch",
     "training.load_weights": "keeper.checkpoints:load_weights",
-    "training.own_gpu": "keeper.processes:own_gpu",
     "training.world": "keeper.processes:world",
+    "kernel_view": "canonical:kernel_view",
+    "leading_svd": "canonical:leading_svd",
+    "linear_view": "canonical:linear_view",
 }
 """``{name: "module:function"}`` of every fast form; a module is imported at its first use."""
 

@@ -7,9 +7,9 @@ from vlalign_lib.experiments._ledger import (
     load_records,
     results_dir,
 )
-from vlalign_lib.experiments._lock import RunInProgress
 from vlalign_lib.experiments._own import score_method
 from vlalign_lib.experiments._paired import paired_difference
+from vlalign_lib.experiments._processes import RunInProgress
 from vlalign_lib.experiments._record import (
     Estimate,
     LedgerError,

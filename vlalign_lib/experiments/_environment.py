@@ -9,19 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import vlalign_lib
 from vlalign_lib.experiments._ledger import checkout
 
-# What the numbers may depend on. The rest of the library (figures, course) is left out, so that
-# a run that was stopped continues although a figure was changed meanwhile.
-_SOURCES = (
-    "data", "experiments", "linear", "losses", "methods", "metrics", "models", "similarity",
-    "temporal", "training",
-)  # fmt: skip
+# What the numbers do not depend on, so that a run that was stopped continues although a figure
+# was changed meanwhile.
+_ASIDE = ("course", "viz")
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "matplotlib")
 
 
@@ -50,9 +47,9 @@ def source_hash() -> str:
     """Return a digest of the library's code, as far as numbers can depend on it."""
     root = Path(vlalign_lib.__file__).parent
     digest = hashlib.sha256()
-    for folder in _SOURCES:
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(str(path.relative_to(root).as_posix()).encode())
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in _ASIDE:
+            digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -72,17 +69,12 @@ def commit() -> str:
     if root is None:
         return "unknown"
 
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=30
-        )
-        if done.returncode != 0:
-            raise OSError(done.stderr)
-        return done.stdout.strip()
-
+    git = partial(subprocess.run, capture_output=True, text=True, timeout=30, check=True)
+    words = ["git", "-C", str(root)]
+    aside = [f":(exclude)vlalign_lib/{folder}" for folder in _ASIDE]
     try:
-        head = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--", *(f"vlalign_lib/{s}" for s in _SOURCES))
+        head = git([*words, "rev-parse", "HEAD"]).stdout.strip()
+        changed = git([*words, "status", "--porcelain", "--", "vlalign_lib", *aside]).stdout
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{head}+changes" if changed else head
@@ -92,7 +84,7 @@ def device() -> str:
     """Return the processor in words: the GPU where one was used, and the CPU."""
     name = platform.processor() or platform.machine()
     with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
         line = next(line for line in lines if line.startswith("model name"))
         name = line.split(":", 1)[1].strip()
     words = f"{name}, 1 of {os.cpu_count()} threads, {platform.system()} {platform.machine()}"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import json
 import math
+import operator
 import re
+import sys
 import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from vlalign_lib.experiments._record import Estimate, Record, config_hash
+from vlalign_lib._cost import ENERGY_METHOD, Cost
+from vlalign_lib.experiments._environment import versions
+from vlalign_lib.experiments._record import Estimate, Record, canonical_json, config_hash, is_plain
 
 TIERS = ("cpu", "colab", "full")
 OFFICIAL = "official"
@@ -89,6 +95,19 @@ class Measurement:
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # A frozen class sets its fields in this way only. Arrays cannot be compared as a whole.
+        plain = json.loads(canonical_json(self.details, sort=False))
+        object.__setattr__(self, "details", plain)
+
+
+class Part(NamedTuple):
+    """A finished part of a case: what was measured, its cost, and the processor in words."""
+
+    measurement: Measurement
+    cost: Cost
+    device: str
+
 
 class Experiment(ABC):
     """A named run: its settings for each tier, its cases, and how one of them is measured.
@@ -144,6 +163,15 @@ class Experiment(ABC):
         """Return all cases that have a line in the ledger, also those that are run on demand."""
         return self.cases(self.settings(choose("tier", tier, TIERS)))
 
+    def labels(self, kind: str) -> Mapping[str, str]:
+        """Return ``{name: its label in tables}`` of the experiment's METHODS or DATASETS."""
+        known = vars(sys.modules[type(self).__module__]).get(kind, {})
+        return {name: getattr(about, "label", about) for name, about in known.items()}
+
+    def lists(self, tier: str, digest: str) -> bool:
+        """Tell whether a configuration, by its hash, is one of the ledger's own."""
+        return digest in {config_hash(case.config) for case in self.ledger_cases(tier)}
+
     def configured(self, tier: str, changes: Mapping[str, Any]) -> Any:
         """Return the settings of a tier with some of them changed.
 
@@ -169,6 +197,13 @@ class Experiment(ABC):
         except ValueError as error:
             raise SettingError(str(error)) from None
 
+    def as_given(self, configured: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the changes as they were given, or as read where a record cannot hold that.
+
+        They are read again in the record's life, and what can be read only once must not be lost.
+        """
+        return {n: v if is_plain(v) else getattr(configured, n) for n, v in changes.items()}
+
     def planned(self, tier: str, changes: Mapping[str, Any]) -> list[tuple[Case, str]]:
         """Return the cases of a run, each with the key its record is filed under.
 
@@ -185,6 +220,70 @@ class Experiment(ABC):
                 key += f"-{digest[:8]}"
             plan.append((case, key))
         return plan
+
+    def record(
+        self,
+        tier: str,
+        case: Case,
+        key: str,
+        parts: Mapping[str, Part],
+        changes: Mapping[str, Any],
+        code: str,
+    ) -> Record:
+        """Return the record of a case.
+
+        Args:
+            tier: the tier it was run at.
+            case: the case.
+            key: the stem of the record's file.
+            parts: ``{part: what it gave}``, in the order of ``case.parts``.
+            changes: the settings that differ from the tier's.
+            code: the commit of the library.
+        """
+        numbered = [done.measurement for part, done in parts.items() if part != OFFICIAL]
+        per_seed = {
+            name: tuple(float(m.metrics[name]) for m in numbered) for name in numbered[0].metrics
+        }
+        official: dict[str, Estimate] = {}
+        if OFFICIAL in parts:
+            own = parts[OFFICIAL].measurement
+            official = {
+                name: own.estimates.get(
+                    name, Estimate(value, None, None, 1, "none: one fixed split")
+                )
+                for name, value in own.metrics.items()
+            }
+        # Which cases were run is no setting of any of them.
+        listed = self.lists(tier, config_hash(case.config))
+        costs = [done.cost for done in parts.values()]
+        return Record(
+            experiment=self.name,
+            key=key,
+            method=case.method,
+            dataset=case.dataset,
+            tier=tier,
+            config=json.loads(canonical_json(case.config)),
+            config_hash=config_hash(case.config),
+            method_version=case.version,
+            data_hashes={part: dict(m.data_hashes) for part, (m, *_) in parts.items()},
+            seeds=tuple(range(len(numbered))),
+            per_seed=per_seed,
+            metrics={
+                name: Estimate.from_values(values, over=self.seeds_are)
+                for name, values in per_seed.items()
+            },
+            official=official,
+            details={part: dict(m.details) for part, (m, *_) in parts.items() if m.details},
+            notes=self.notes(case),
+            settings={} if listed else json.loads(canonical_json(changes)),
+            commit=code,
+            versions=versions(),
+            device=" and ".join(dict.fromkeys(done.device for done in parts.values())),
+            wall_time_s=round(sum(cost.wall_s for cost in costs), 3),
+            peak_memory_mb=max((c.peak_mb for c in costs if c.peak_mb is not None), default=None),
+            energy={"joules": round(sum(c.joules for c in costs), 1), "method": ENERGY_METHOD},
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        )
 
 
 @dataclass(frozen=True)
@@ -220,17 +319,43 @@ def choose(kind: str, value: str, known: Iterable[str]) -> str:
 
 
 def choose_several(kind: str, values: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Return the values, each once, where all are ``known``; ``all`` by itself is every one."""
-    known = tuple(known)
-    once = tuple(dict.fromkeys(values))
-    if once == ("all",):
-        return known
+    """Return the names of the values, each once; ``all`` by itself is every one.
+
+    A value is a name of ``known`` or, where that maps names to what has a ``label``, a label of
+    the table or its part before a comma. Case, blanks and punctuation do not matter; a label
+    with commas may come in pieces, as a list that was split there.
+    """
+    names, values = tuple(known), tuple(values)
+    labels = {}
+    for name in names:
+        about = known[name] if isinstance(known, Mapping) else name
+        labels[name] = str(getattr(about, "label", about))
+    heads = [_letters(label.partition(",")[0]) for label in labels.values()]
+    meant = {h: n for h, n in zip(heads, names, strict=True) if heads.count(h) == 1}
+    meant |= {_letters(label): name for name, label in labels.items()}
+    meant |= {_letters(name): name for name in names}
+    chosen, place = [], 0
+    while place < len(values):
+        pieces = [str(value) for value in values[place:]]
+        ends = range(len(pieces), 0, -1)
+        end = next((n for n in ends if _letters("".join(pieces[:n])) in meant), 1)
+        first = pieces[0]
+        chosen.append(meant.get(_letters("".join(pieces[:end])), first))
+        place += end
+    once = tuple(dict.fromkeys(chosen))
+    if [_letters(name) for name in once] == ["all"]:
+        return names
     if "all" in once:
         others = ",".join(name for name in once if name != "all")
         raise SettingError(
             f"{kind} 'all' already means every one of them: give it alone, or only {others}"
         )
-    return tuple(choose(kind, name, known) for name in once)
+    return tuple(choose(kind, name, names) for name in once)
+
+
+def _letters(text: str) -> str:
+    """Return what two spellings of a name have in common."""
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 def check_least(name: str, values: Iterable[float], least: float) -> None:
@@ -249,20 +374,44 @@ def check_device(name: str) -> None:
         )
 
 
+def check_device_is_there(name: str) -> None:
+    """Raise a SettingError where a GPU is asked for by name and is not there."""
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= gpus_here():
+        raise SettingError(
+            f"setting 'device': {name!r} asked for, but there are {gpus_here()} CUDA devices "
+            "here, counted from 0; use 'cpu', or 'auto' for what there is"
+        )
+
+
+def gpus_here() -> int:
+    """Return how many GPUs this process sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def check_whole(name: str, value: Any, most: float = math.inf) -> int:
+    """Return a whole number of at least 1, Python's or numpy's, or raise a SettingError."""
+    try:
+        whole = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        whole = 0
+    if not 1 <= whole <= most:
+        limit = "" if most == math.inf else f" and at most {most}"
+        raise SettingError(f"{name}: expected a whole number of at least 1{limit}, got {value!r}")
+    return whole
+
+
 def check_seeds(seeds: int) -> int:
     """Return a number of seeds, or raise a SettingError."""
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS:
-        raise SettingError(
-            f"seeds: expected a whole number of at least 1 and at most {MOST_SEEDS}, got {seeds!r}"
-        )
-    return seeds
+    return check_whole("seeds", seeds, MOST_SEEDS)
 
 
 def _unknown(kind: str, value: str, known: Iterable[str]) -> str:
-    known = [*known]
-    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {value!r}.{guess} There are: {', '.join(known)}"
+    known = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(str(value).casefold(), known, n=1, cutoff=0.5)
+    guess = f" Did you mean {known[near[0]]!r}?" if near else ""
+    return f"unknown {kind} {value!r}.{guess} There are: {', '.join(known.values())}"
 
 
 def _parse(name: str, value: Any, hint: Any) -> Any:

@@ -134,7 +134,12 @@ def _loss(config: Mapping[str, Any]) -> Callable[..., Tensor]:
     def fused(model: Any, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
         if p and model.training:
             return cross_entropy(model(*modality_dropout(x, y, p)), labels)
-        return cross_entropy(model(x, y), labels)
+        whole = cross_entropy(model(x, y), labels)
+        if not p:
+            return whole
+        # What training draws, in its mean: a share p of the items lacks one view or the other.
+        alone = cross_entropy(model(x, None), labels) + cross_entropy(model(None, y), labels)
+        return (1 - p) * whole + p * alone / 2
 
     def coordinated(model: Any, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
         apart = coordination_loss(model.embed_x(x), model.embed_y(y))

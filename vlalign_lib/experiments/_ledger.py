@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlalign_lib.experiments._record import Record, read_record
@@ -46,8 +47,9 @@ def results_dir() -> Path:
 def ledger_dirs() -> list[Path]:
     """Return the folders that records are read from, the most important first.
 
-    That is :func:`results_dir`, then the records that travel inside a wheel. Where both hold
-    the same file, the first wins.
+    That is :func:`results_dir`, then the committed ledger: ``results/`` of the checkout, or the
+    records that travel inside a wheel. Where two hold the same file, the first wins: a folder
+    that ``VLALIGN_RESULTS`` names adds to the committed ledger and does not hide it.
 
     Returns:
         The folders that exist.
@@ -59,8 +61,9 @@ def ledger_dirs() -> list[Path]:
         >>> all(folder.is_dir() for folder in ledger_dirs())
         True
     """
-    packaged = _PACKAGE / "_records"
-    return [folder for folder in (results_dir(), packaged) if folder.is_dir()]
+    committed = checkout()
+    folders = [results_dir(), _PACKAGE / "_records" if committed is None else committed / "results"]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def load_records(experiment: str, *, folder: Path | str | None = None) -> list[Record]:
@@ -89,8 +92,18 @@ def load_records(experiment: str, *, folder: Path | str | None = None) -> list[R
 
     get_experiment(experiment)
     folders = ledger_dirs() if folder is None else [Path(folder)]
+    return [read_record(path) for path in record_paths(experiment, folders)]
+
+
+def record_paths(experiment: str, folders: Sequence[Path]) -> list[Path]:
+    """Return the files of an experiment's records by name; of two alike that of the first folder.
+
+    Args:
+        experiment: the experiment's name.
+        folders: ledger folders, the most important first.
+    """
     paths: dict[str, Path] = {}
-    for place in folders:
-        for path in sorted((place / experiment).glob("*.json")):
+    for folder in folders:
+        for path in (folder / experiment).glob("*.json"):
             paths.setdefault(path.name, path)
-    return [read_record(paths[name]) for name in sorted(paths)]
+    return [paths[name] for name in sorted(paths)]

@@ -8,10 +8,10 @@ from typing import Any
 
 from vlalign_lib._progress import progress_bar
 from vlalign_lib._validate import check_mapping
-from vlalign_lib.experiments._environment import commit, versions
+from vlalign_lib.experiments._environment import commit
 from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, check_seeds, choose
-from vlalign_lib.experiments._record import Record, canonical_json
-from vlalign_lib.experiments._run import as_record, measured
+from vlalign_lib.experiments._part import measured
+from vlalign_lib.experiments._record import Record, is_plain
 from vlalign_lib.experiments.retrieval import (
     DATASETS,
     METHODS,
@@ -78,7 +78,7 @@ def score_method(
     taken = {key.casefold() for key in METHODS} | {m.label.casefold() for m in METHODS.values()}
     if name.casefold() in taken:
         raise ValueError(f"name: the table has a row {name!r} already; call yours something else")
-    check_seeds(seeds)
+    seeds = check_seeds(seeds)
     _check_method(method)
     wanted = {key: list(values) for key, values in _as_grid(grid, method).items()}
     experiment = RetrievalExperiment()
@@ -95,7 +95,7 @@ def score_method(
             bar.set_postfix_str(part if part == OFFICIAL else f"seed {part}")
             results[part] = measured(partial(measure_method, to_measure, part, method))
             bar.update(1)
-    return as_record(experiment, "cpu", case, case.key, seeds, {}, results, commit(), versions())
+    return experiment.record("cpu", case, case.key, results, {}, commit())
 
 
 def _check_method(method: Any) -> None:
@@ -132,11 +132,4 @@ def _as_grid(grid: Mapping[str, Sequence[Any]] | None, method: Any) -> Mapping[s
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as a record can hold them: what is no plain value by its text."""
-    plain = {}
-    for name, value in parameters.items():
-        try:
-            canonical_json(value)
-        except ValueError:
-            value = repr(value)
-        plain[name] = value
-    return plain
+    return {n: value if is_plain(value) else repr(value) for n, value in parameters.items()}

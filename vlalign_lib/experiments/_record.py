@@ -309,6 +309,15 @@ def canonical_json(value: Any, *, sort: bool = True) -> str:
         raise ValueError(f"a record holds finite numbers and plain values only: {error}") from None
 
 
+def is_plain(value: Any) -> bool:
+    """Tell whether a record can hold a value."""
+    try:
+        canonical_json(value)
+    except ValueError:
+        return False
+    return True
+
+
 def config_hash(config: Mapping[str, Any]) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a configuration.
 

@@ -9,7 +9,7 @@ from vlalign_lib.experiments._experiment import OWN
 from vlalign_lib.experiments._record import Record
 
 
-def refit(record: Record, part: str = "0") -> Any:
+def refit(record: Record, part: str | int = "0") -> Any:
     """Return the fitted method behind a record of the retrieval table.
 
     It is fitted to the training and validation pairs of that part, with the hyper-parameters that
@@ -43,6 +43,7 @@ def refit(record: Record, part: str = "0") -> Any:
         )
     if record.method_version == OWN:
         raise ValueError(f"{record.key} is of a method of somebody's own: fit it yourself")
+    part = str(part)
     if part not in record.details:
         raise ValueError(f"{record.key} has no part {part!r}; it has {[*record.details]}")
     from vlalign_lib.experiments.retrieval import RetrievalExperiment

@@ -19,16 +19,20 @@ from vlalign_lib.data import (
     load_wikipedia_deep,
 )
 from vlalign_lib.experiments._experiment import OFFICIAL, Measurement
+from vlalign_lib.experiments._grid import at_edge
+from vlalign_lib.experiments._phrases import ANSWERS, PHRASES
 from vlalign_lib.experiments._record import array_hash
 from vlalign_lib.experiments._scores import (
+    VOTES,
     Matrix,
+    class_maps,
     class_scores,
     mean_map,
     partner_scores,
     query_intervals,
 )
-from vlalign_lib.experiments.retrieval import ANSWERS, PHRASES
-from vlalign_lib.methods import METHODS
+from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
+from vlalign_lib.methods import METHODS, SCM
 from vlalign_lib.metrics import nearest
 
 _LOADERS = {
@@ -40,7 +44,7 @@ _LOADERS = {
 }
 # Their components come in order and do not depend on how many are asked for: one fit with the
 # most serves every smaller number.
-_ORDERED = ("cca", "cfa", "kcca")
+_ORDERED = (CCA, CFA, KernelCCA)
 
 
 def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) -> Measurement:
@@ -49,18 +53,7 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
     ``prototype`` is an estimator that is cloned for every fit, None for the method that the
     configuration names.
     """
-    if prototype is None:
-        prototype = METHODS[config["method"]]()
-    pairs = _load(config["data"], _seed(part))
-    train, val = pairs.split("train"), pairs.split("val")
-    chosen, on_validation = _choose(config, prototype, train, val, _seed(part) or 0)
-    method = _fit_both(config, prototype, chosen, part, pairs)
-    details: dict[str, Any] = {"chosen": chosen}
-    if on_validation is not None:
-        details["validation"] = on_validation
-    curve = getattr(method, "loss_curve_", ())
-    if curve:
-        details["loss"] = [round(float(value), 5) for value in (curve[0], curve[-1])]
+    pairs, _, method, details = fit_part(config, part, prototype)
     if config["task"] == "names" and config["data"].get("split") == "random" and part == "0":
         details["answers"] = _answers(method, pairs.split("test"))
     galleries = ("serif", "mono") if config["data"].get("split") == "typeface" else ("test",)
@@ -72,6 +65,12 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
         if config["task"] == "classes":
             found = class_scores(u, v, test.labels)
             estimates = query_intervals(u, v, test.labels) if part == OFFICIAL else {}
+            if config["method"] == "jrl":
+                method.set_params(space="votes")
+                u, v = method.embed_images(test.images), method.embed_texts(test.texts)
+                found |= class_maps(u, v, test.labels, VOTES)
+                if part == OFFICIAL:
+                    estimates |= query_intervals(u, v, test.labels, VOTES)
         else:
             found = partner_scores(u, v)
         metrics |= {k: metrics.get(k, 0.0) + value / len(galleries) for k, value in found.items()}
@@ -79,21 +78,49 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
             metrics |= {f"{k}_{name}": value for k, value in found.items()}
     return Measurement(
         metrics=metrics,
-        data_hashes={
-            "images": array_hash(pairs.images),
-            "texts": array_hash(pairs.texts),
-            "labels": array_hash(pairs.labels),
-            "test": array_hash(pairs.splits["test"]),
-        },
+        data_hashes=data_hashes(pairs),
         estimates=estimates,
         details=details,
     )
 
 
+def data_hashes(pairs: PairedDataset) -> dict[str, str]:
+    """Return the digests of what was read, and of which rows were tested."""
+    return {
+        "images": array_hash(pairs.images),
+        "texts": array_hash(pairs.texts),
+        "labels": array_hash(pairs.labels),
+        "test": array_hash(pairs.splits["test"]),
+    }
+
+
+def fit_part(
+    config: Mapping[str, Any], part: str, prototype: Any = None
+) -> tuple[PairedDataset, PairedDataset, Any, dict[str, Any]]:
+    """Choose on one split's validation pairs, and fit to these and the training pairs.
+
+    Returns all pairs, those that were learned from, the fitted method, and what was chosen.
+    """
+    if prototype is None:
+        prototype = METHODS[config["method"]]()
+    pairs = _load(config["data"], _seed(part))
+    train, val = pairs.split("train"), pairs.split("val")
+    chosen, on_validation = _choose(config, prototype, train, val, _seed(part) or 0)
+    both, method = _fit_both(config, prototype, chosen, part, pairs)
+    details: dict[str, Any] = {"chosen": chosen}
+    if on_validation is not None:
+        details["validation"] = on_validation
+        details["at_edge"] = at_edge(config["grid"], chosen)
+    curve = getattr(method, "loss_curve_", ())
+    if curve:
+        details["loss"] = [round(float(value), 5) for value in (curve[0], curve[-1])]
+    return pairs, both, method, details
+
+
 def fit_chosen(config: Mapping[str, Any], chosen: Mapping[str, Any], part: str) -> Any:
     """Return the method that a configuration names, fitted as it was for one part."""
     pairs = _load(config["data"], _seed(part))
-    return _fit_both(config, METHODS[config["method"]](), chosen, part, pairs)
+    return _fit_both(config, METHODS[config["method"]](), chosen, part, pairs)[1]
 
 
 def _fit_both(
@@ -102,10 +129,10 @@ def _fit_both(
     chosen: Mapping[str, Any],
     part: str,
     pairs: PairedDataset,
-) -> Any:
-    """Return a copy of ``prototype`` fitted to the training and the validation pairs."""
+) -> tuple[PairedDataset, Any]:
+    """Return the training and validation pairs, and a copy of ``prototype`` fitted to them."""
     both = pairs.subset(np.sort(np.concatenate([pairs.splits["train"], pairs.splits["val"]])))
-    return _fitted(config, prototype, chosen, _seed(part) or 0, both)
+    return both, _fitted(config, prototype, chosen, _seed(part) or 0, both)
 
 
 def _seed(part: str) -> int | None:
@@ -189,7 +216,11 @@ def _candidates(
 ) -> Iterator[tuple[dict[str, Any], Matrix, Matrix]]:
     """Yield each point of the grid with the validation pairs embedded by it."""
     grid = dict(config["grid"])
-    sizes = grid.pop("n_components") if config["method"] in _ORDERED else None
+    if type(prototype) is SCM and {*grid} == {"n_components", "cca_reg", "reg"}:
+        yield from _matched_variates(grid, train, val)
+        return
+    ordered = type(prototype) in _ORDERED
+    sizes = grid.pop("n_components", None) if ordered else None
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         most = {} if sizes is None else {"n_components": max(sizes)}
@@ -200,3 +231,19 @@ def _candidates(
             continue
         for k in sorted({min(k, u.shape[1]) for k in sizes}):
             yield {"n_components": k, **point}, u[:, :k], v[:, :k]
+
+
+def _matched_variates(
+    grid: Mapping[str, Any], train: PairedDataset, val: PairedDataset
+) -> Iterator[tuple[dict[str, Any], Matrix, Matrix]]:
+    """Yield each point of SCM's grid: one CCA a ridge serves every number of variates."""
+    for cca_reg in grid["cca_reg"]:
+        point = {"n_components": max(grid["n_components"]), "reg": cca_reg}
+        beneath = _fitted({"fixed": {}}, CCA(), point, 0, train)
+        a, b = beneath.embed_images(train.images), beneath.embed_texts(train.texts)
+        u, v = beneath.embed_images(val.images), beneath.embed_texts(val.texts)
+        for k in sorted({min(k, u.shape[1]) for k in grid["n_components"]}):
+            for reg in grid["reg"]:
+                top = SemanticMatching(reg).fit(a[:, :k], b[:, :k], train.labels)
+                chosen = {"n_components": k, "cca_reg": cca_reg, "reg": reg}
+                yield chosen, top.embed_images(u[:, :k]), top.embed_texts(v[:, :k])

@@ -2,66 +2,36 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
 import os
 import shutil
-import time
-import traceback
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from vlalign_lib._cost import ENERGY_METHOD, Cost, CostMeter
-from vlalign_lib._files import replacing
+from vlalign_lib._files import check_writable, write_text
 from vlalign_lib._progress import progress_bar
-from vlalign_lib.experiments._environment import (
-    commit,
-    device,
-    one_thread,
-    source_hash,
-    versions,
-)
+from vlalign_lib.data import cache_dir
+from vlalign_lib.experiments._environment import commit
 from vlalign_lib.experiments._experiment import (
-    OFFICIAL,
     Case,
     Experiment,
-    Measurement,
     SettingError,
+    check_device_is_there,
     check_seeds,
+    check_whole,
+    gpus_here,
 )
 from vlalign_lib.experiments._ledger import results_dir
-from vlalign_lib.experiments._lock import exclusive
-from vlalign_lib.experiments._processes import orderly_end, side_by_side
-from vlalign_lib.experiments._record import (
-    Estimate,
-    LedgerError,
-    Record,
-    canonical_json,
-    config_hash,
-    read_record,
-)
+from vlalign_lib.experiments._part import Outcome, Task, compute, folder_of, kept_part, read_part
+from vlalign_lib.experiments._processes import exclusive, on_cluster, orderly_end, side_by_side
+from vlalign_lib.experiments._record import LedgerError, Record, read_record
 from vlalign_lib.experiments._registry import get_experiment, is_stale
-from vlalign_lib.experiments._team import (
-    PREFIX,
-    Follower,
-    Leader,
-    Team,
-    Trouble,
-    alone,
-    check_not_joined,
-    find_team,
-    use_own_gpu,
-)
 
 Log = Callable[[str], None]
-
-VISIBLE_S = 60.0
-"""Seconds that a network file system may take to show another machine's file."""
 
 
 @dataclass(frozen=True)
@@ -93,22 +63,27 @@ class RunReport:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-class Part(NamedTuple):
-    """A finished part: what was measured, what it cost, and the processor in words."""
+@dataclass(frozen=True)
+class _Plan:
+    """A run before it is run: what is measured, how, and where it is kept."""
 
-    measurement: Measurement
-    cost: Cost
-    device: str
+    experiment: Experiment
+    tier: str
+    cases: list[tuple[Case, str]]
+    seeds: int
+    changes: Mapping[str, Any]
+    work: Path
+    ledger: Path
+    processes: int
 
-
-class Task(NamedTuple):
-    """A part that has to be computed, and where it is to lie."""
-
-    experiment: str
-    key: str
-    case: Case
-    part: str
-    path: Path
+    def tasks(self) -> dict[str, list[Task]]:
+        """Return all parts, case by case."""
+        tasks = {}
+        for case, key in self.cases:
+            folder = folder_of(case, key, self.processes)
+            parts = case.parts(self.seeds)
+            tasks[key] = [Task(self.experiment.name, key, case, part, folder) for part in parts]
+        return tasks
 
 
 def run(
@@ -119,6 +94,7 @@ def run(
     settings: Mapping[str, Any] | None = None,
     fresh: bool = False,
     jobs: int = 1,
+    scheduler: str | None = None,
     progress: bool = True,
     log: Log | None = None,
 ) -> RunReport:
@@ -134,11 +110,10 @@ def run(
     all of them ends the run: a wrong setting, a file that cannot be written, Ctrl-C, and SIGTERM,
     which raises ``SystemExit(143)`` where nobody handles it otherwise.
 
-    Under ``torchrun`` the parts are shared out: of W processes, rank r computes number r, r + W,
-    … of those that are missing, each on the GPU of its ``LOCAL_RANK`` where the device is
-    ``"cuda"`` or ``"auto"``. Rank 0 waits for the others, writes the records and reports; the
-    report of another rank has no records. They find each other by files in the cache folder,
-    which has to be one and the same on all machines. No model is trained by several processes.
+    Under ``torchrun`` every process runs the same parts one by one, and each training shares its
+    batches among them: one model on several GPUs. Rank 0 writes and reports; the report of
+    another rank has no records, and a part that fails ends all of them. The numbers are those of
+    one process up to the order in which the gradient is added up.
 
     The numbers depend on the seeds alone: bit for bit on one machine, since every part runs on
     one CPU thread, however many run side by side.
@@ -150,8 +125,12 @@ def run(
         settings: ``{setting: value}`` that differ from the tier's; see the experiment's
             settings class. Records of a changed configuration are filed in ``trials/``.
         fresh: forget parts of a run that was stopped.
-        jobs: how many parts are computed side by side, each in a process of its own. They end
-            with this process, however it ends.
+        jobs: how many parts are computed side by side, each in a process of its own and, where
+            the device is ``"cuda"`` or ``"auto"``, on a GPU of its own as far as there are any.
+            They end with this process, however it ends.
+        scheduler: the address of a Dask scheduler, ``"tcp://10.0.0.1:8786"``: its workers, one a
+            GPU, compute the parts and send them here; they need the same code and packages, and
+            no folder in common. A part on its way when this process ends is computed to its end.
         progress: whether to show a bar with the time left.
         log: called with a sentence for each thing worth telling; None for silence.
 
@@ -161,11 +140,10 @@ def run(
 
     Raises:
         SettingError: an experiment, a tier or a setting that does not exist, a GPU that is not
-            there, or several jobs under ``torchrun``.
+            there, or several of ``jobs``, ``scheduler`` and ``torchrun`` at once.
         RunInProgress: another process is running this experiment.
-        OSError: the cache or the ledger cannot be written; the text names the folder. A
-            ``ChildProcessError`` where a process that computed parts was killed or failed, a
-            ``TimeoutError`` where processes of ``torchrun`` do not hear from each other.
+        OSError: the cache or the ledger cannot be written, or the cluster does not answer; the
+            text names it. A ``ChildProcessError`` where a process that computed parts was killed.
 
     Chapter:
         00, where the three tiers are introduced.
@@ -177,424 +155,142 @@ def run(
     """
     chosen = get_experiment(experiment)
     configured = chosen.configured(tier, settings or {})
-    check_device_is_there(getattr(configured, "device", "cpu"))
-    changes = {n: _as_given(v, getattr(configured, n)) for n, v in (settings or {}).items()}
-    plan = chosen.planned(tier, changes)
+    wanted = getattr(configured, "device", "cpu")
+    changes = chosen.as_given(configured, settings or {})
+    cases = chosen.planned(tier, changes)
     count = check_seeds(chosen.seeds(tier) if seeds is None else seeds)
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise SettingError(f"jobs: expected a whole number of at least 1, got {jobs!r}")
-    check_not_joined()
-    work, ledger = _work_dir(experiment), results_dir() / experiment
-    team = find_team(work)
-    if team is not None and jobs > 1:
-        raise SettingError(
-            f"jobs: under torchrun each process computes one part at a time, got {jobs}; start "
-            "more processes instead (--nproc_per_node)"
-        )
+    jobs = check_whole("jobs", jobs)
     say = log or (lambda sentence: None)
-    check_writable(work, "VLALIGN_CACHE")
+    if scheduler is None:
+        check_device_is_there(wanted)
+        if tier == "full" and wanted == "auto" and not gpus_here():
+            say("tier full is sized for a GPU and there is none here; tier cpu is for laptops")
+    if (jobs > 1) + (scheduler is not None) + _under_torchrun() > 1:
+        raise SettingError(
+            "jobs: several jobs, a scheduler and torchrun are three ways to use several "
+            "processors; give one of them"
+        )
+    rank, processes = _joined(wanted) if _under_torchrun() else (0, 1)
+    work = cache_dir() / "runs" / experiment
+    plan = _Plan(chosen, tier, cases, count, changes, work, results_dir() / experiment, processes)
     with orderly_end():
-        if team is not None and team.rank > 0:
-            return _follow(chosen, plan, count, work, team)
-        check_writable(ledger, "VLALIGN_RESULTS")
+        if rank > 0:
+            given = _from_rank_0(None)
+            for task in given:
+                compute(task, processes)
+            return RunReport((), (), {}, measured=len(given), resumed=0)
+        check_writable(plan.work, "VLALIGN_CACHE")
+        check_writable(plan.ledger, "VLALIGN_RESULTS")
         with exclusive(work / "lock", f"the experiment {experiment}"):
             if fresh:
                 for old in work.iterdir():
-                    if old.is_dir() and not old.name.startswith(PREFIX):
+                    if old.is_dir():
                         shutil.rmtree(old)
-            return _run(chosen, tier, plan, count, changes, work, ledger, jobs, team, progress, say)
+            return _run(plan, jobs, scheduler, progress, say)
 
 
-def _run(
-    experiment: Experiment,
-    tier: str,
-    plan: list[tuple[Case, str]],
-    seeds: int,
-    changes: Mapping[str, Any],
-    work: Path,
-    ledger: Path,
-    jobs: int,
-    team: Team | None,
-    progress: bool,
-    say: Log,
-) -> RunReport:
-    code, packages = commit(), versions()
-    tasks = _tasks(experiment, plan, seeds, work)
-    missing = [task for task in tasks if _read_part(task.path) is None]
-    resumed = len(tasks) - len(missing)
+def _run(plan: _Plan, jobs: int, scheduler: str | None, progress: bool, say: Log) -> RunReport:
+    code, tasks = commit(), plan.tasks()
+    everything = [task for own in tasks.values() for task in own]
+    parts = {t.file: part for t in everything if (part := kept_part(plan.work / t.file))}
+    missing = [task for task in everything if task.file not in parts]
+    resumed = len(parts)
     if resumed:
-        say(f"continuing: {resumed} of {len(tasks)} parts were finished before")
-    left = Counter(task.key for task in missing)
-    troubles: dict[str, Trouble] = {}
+        say(f"continuing: {resumed} of {len(everything)} parts were finished before")
+    troubles: dict[str, Outcome] = {}
     made: dict[str, tuple[Record, Path | None]] = {}
-    measured = 0
 
     def close(case: Case, key: str) -> None:
-        results = {t.part: _finished_part(t.path) for t in tasks if t.key == key}
-        record = as_record(experiment, tier, case, key, seeds, changes, results, code, packages)
-        made[key] = record, _file(record, ledger, experiment, changes, say)
+        if all(task.file in parts for task in tasks[key]):
+            found = {task.part: parts[task.file] for task in tasks[key]}
+            record = plan.experiment.record(plan.tier, case, key, found, plan.changes, code)
+            made[key] = record, _file(record, plan, say)
 
-    for case, key in plan:
-        if not left[key]:
-            close(case, key)
+    def next_ones() -> Iterator[Task]:
+        for task in missing:
+            if task.key not in troubles:
+                bar.set_postfix_str(f"{task.key}, {task.words}")
+                yield task
+
+    for case, key in plan.cases:
+        close(case, key)
+    measure = partial(compute, processes=plan.processes)
+    if plan.processes > 1:
+        _from_rank_0(missing)
     with (
-        progress_bar(len(missing), experiment.name, shown=progress, unit="part") as bar,
-        closing(_computed(missing, jobs, team, troubles, bar)) as outcomes,
+        progress_bar(len(missing), plan.experiment.name, shown=progress, unit="part") as bar,
+        closing(
+            side_by_side(measure, next_ones(), max(1, min(jobs, len(missing))))
+            if scheduler is None
+            else on_cluster(measure, next_ones(), scheduler)
+        ) as outcomes,
     ):
-        for task, trouble in outcomes:
-            if trouble is None:
-                measured += 1
+        for task, (kind, text) in outcomes:
+            if kind == "done":
+                write_text(plan.work / task.file, text, "VLALIGN_CACHE")
+                parts[task.file] = read_part(text)
                 bar.update(1)
-                left[task.key] -= 1
-                if not left[task.key]:
-                    close(task.case, task.key)
+                close(task.case, task.key)
             elif task.key not in troubles:
-                kind, why = trouble
+                troubles[task.key] = kind, text
                 if kind == "failed":
-                    why = f"{_in_words(task.part)}: {why}"
                     bar.clear()
-                    say(f"{task.key}, {why}")
-                troubles[task.key] = kind, why
-    for folder in {task.path.parent for task in tasks if task.key in made}:
-        shutil.rmtree(folder, ignore_errors=True)
+                    say(f"{task.key}, {text}")
+    for key in made:
+        shutil.rmtree(plan.work / tasks[key][0].folder, ignore_errors=True)
     skipped = {key: why for key, (kind, why) in troubles.items() if kind == "skipped"}
     for key, why in skipped.items():
         say(f"{key}: not run. {why}")
-    in_order = [made[key] for _, key in plan if key in made]
+    in_order = [made[key] for _, key in plan.cases if key in made]
     return RunReport(
         records=tuple(record for record, _ in in_order),
         paths=tuple(path for _, path in in_order),
         skipped=skipped,
-        measured=measured,
+        measured=len(parts) - resumed,
         resumed=resumed,
         failed={key: why for key, (kind, why) in troubles.items() if kind == "failed"},
     )
 
 
-def _follow(
-    experiment: Experiment, plan: list[tuple[Case, str]], seeds: int, work: Path, team: Team
-) -> RunReport:
-    """Compute this process's share of the parts that rank 0 asks for."""
-    tasks = {_name(task): task for task in _tasks(experiment, plan, seeds, work)}
-    measured = 0
-    given_up = set()
-    with Follower(team) as follower:
-        missing = follower.order()["missing"]
-        if not set(missing) <= set(tasks):
-            raise SettingError(
-                f"rank {team.rank} of {team.size} would measure other things than rank 0; start "
-                "all processes with the same command, the same code and the same packages"
-            )
-        for number in range(team.rank, len(missing), team.size):
-            task = tasks[missing[number]]
-            if task.key in given_up:
-                continue
-            trouble = _compute(task)
-            follower.finish(number, trouble)
-            if trouble is None:
-                measured += 1
-            else:
-                given_up.add(task.key)
-    return RunReport((), (), {}, measured=measured, resumed=0)
+def _from_rank_0(tasks: list[Task] | None) -> list[Task]:
+    """Return what rank 0 holds, on every rank."""
+    import torch.distributed as dist
+
+    box: list[Any] = [tasks]
+    dist.broadcast_object_list(box, src=0)
+    return list(box[0])
 
 
-def _tasks(
-    experiment: Experiment, plan: list[tuple[Case, str]], seeds: int, work: Path
-) -> list[Task]:
-    """Return all parts of a run, case by case."""
-    tasks = []
-    for case, key in plan:
-        folder = work / f"{key}-{_fingerprint(case)}"
-        for part in case.parts(seeds):
-            tasks.append(Task(experiment.name, key, case, part, folder / f"{part}.json"))
-    return tasks
+def _under_torchrun() -> bool:
+    dist = getattr(sys.modules.get("torch"), "distributed", None)
+    joined = dist is not None and dist.is_available() and dist.is_initialized()
+    return joined or os.environ.get("WORLD_SIZE", "1") != "1"
 
 
-def _name(task: Task) -> str:
-    """Return what two processes that measure the same part call it, wherever the cache is."""
-    return f"{task.path.parent.name}/{task.part}"
-
-
-Outcomes = Generator[tuple[Task, Trouble | None], None, None]
-
-
-def _computed(
-    missing: Sequence[Task],
-    jobs: int,
-    team: Team | None,
-    troubles: Mapping[str, Trouble],
-    bar: Any,
-) -> Outcomes:
-    """Yield every part that was computed, and None or why it could not be.
-
-    ``troubles`` has the cases that came to nothing so far: no more of them is begun.
-    """
-    if team is not None:
-        yield from _with_others(missing, team, troubles, bar)
-    elif jobs > 1 and missing:
-        yield from side_by_side(_compute, missing, jobs)
-    else:
-        for task in missing:
-            if task.key not in troubles:
-                bar.set_postfix_str(f"{task.key}, {_in_words(task.part)}")
-                yield task, _compute(task)
-
-
-def _with_others(
-    missing: Sequence[Task], team: Team, troubles: Mapping[str, Trouble], bar: Any
-) -> Outcomes:
-    """Yield what the processes of ``torchrun`` have computed, this one among them."""
-    with Leader(team) as leader:
-        leader.give({"missing": [_name(task) for task in missing]})
-        for task in missing[:: team.size]:
-            if task.key not in troubles:
-                bar.set_postfix_str(f"{task.key}, {_in_words(task.part)}")
-                yield task, _compute(task)
-            for number, trouble in leader.news():
-                yield missing[number], trouble
-        bar.set_postfix_str("waiting for the other processes")
-        while leader.waits():
-            for number, trouble in leader.news():
-                yield missing[number], trouble
-
-
-def _compute(task: Task) -> Trouble | None:
-    """Measure one part and put it on disk; return None, or why there is nothing to put there.
+def _joined(device: str) -> tuple[int, int]:
+    """Return which of the processes that train together this is, and how many they are.
 
     Raises:
-        SettingError: it concerns more than this part.
-        OSError: the part cannot be written.
+        SettingError: they cannot find each other, or there are more of them than GPUs.
     """
-    from vlalign_lib.data import DataUnavailable
+    from vlalign_lib.training import world
 
     try:
-        text = _measure(get_experiment(task.experiment), task.case, task.part)
-    except DataUnavailable as error:
-        return "skipped", str(error)
-    except SettingError:
-        raise
-    except Exception as error:
-        return "failed", _reason(error)
-    write_text(task.path, text, "VLALIGN_CACHE")
-    return None
+        here = world(device=device)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    return here.rank, here.size
 
 
-def _measure(experiment: Experiment, case: Case, part: str) -> str:
-    """Return one part, its cost and its processor as the text that is kept of it."""
-    experiment.prepare()
-    use_own_gpu(case.config.get("device") or case.config.get("fixed", {}).get("device", "cpu"))
-    done = measured(lambda: experiment.measure(case, part))
-    kept = {
-        "measurement": asdict(done.measurement),
-        "cost": asdict(done.cost),
-        "device": done.device,
-    }
-    return canonical_json(kept, sort=False)
-
-
-def measured(measure: Callable[[], Measurement]) -> Part:
-    """Return what ``measure`` finds, alone and on one thread, with its cost and its processor."""
-    with alone(), one_thread():
-        meter = CostMeter()
-        measurement = measure()
-        cost = meter.read()
-    return Part(measurement, cost, device())
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong in a line: a ValueError explains itself, others say where it was."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ValueError) and text:
-        return text
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"({Path(where.filename).name}, line {where.lineno})"
-    return " ".join(filter(None, [f"{type(error).__name__}:", text, place]))
-
-
-def _in_words(part: str) -> str:
-    return part if part == OFFICIAL else f"seed {part}"
-
-
-def check_device_is_there(name: str) -> None:
-    """Raise a SettingError where a GPU is asked for by name and is not there."""
-    if not name.startswith("cuda"):
-        return
-    import torch
-
-    count = torch.cuda.device_count()
-    if int(name.partition(":")[2] or 0) >= count:
-        raise SettingError(
-            f"setting 'device': {name!r} asked for, but there are {count} CUDA devices here, "
-            "counted from 0; use 'cpu', or 'auto' for what there is"
-        )
-
-
-def _as_given(value: Any, parsed: Any) -> Any:
-    """Return a setting as it was given, or as it was read where a record cannot hold that.
-
-    It is read again in the record's life, and what can be read only once must not be lost.
-    """
-    try:
-        canonical_json(value)
-    except ValueError:
-        return parsed
-    return value
-
-
-def as_record(
-    experiment: Experiment,
-    tier: str,
-    case: Case,
-    key: str,
-    seeds: int,
-    changes: Mapping[str, Any],
-    results: Mapping[str, Part],
-    code: str,
-    packages: Mapping[str, str],
-) -> Record:
-    """Merge the parts of a case into its record."""
-    numbered = [results[str(seed)].measurement for seed in range(seeds)]
-    per_seed = {
-        name: tuple(float(m.metrics[name]) for m in numbered) for name in numbered[0].metrics
-    }
-    official: dict[str, Estimate] = {}
-    if OFFICIAL in results:
-        own = results[OFFICIAL].measurement
-        official = {
-            name: own.estimates.get(name, Estimate(value, None, None, 1, "none: one fixed split"))
-            for name, value in own.metrics.items()
-        }
-    # Which cases were run is no setting of any of them.
-    listed = _has_a_line(experiment, tier, config_hash(case.config))
-    costs = [done.cost for done in results.values()]
-    peaks = [cost.peak_mb for cost in costs if cost.peak_mb is not None]
-    return Record(
-        experiment=experiment.name,
-        key=key,
-        method=case.method,
-        dataset=case.dataset,
-        tier=tier,
-        config=json.loads(canonical_json(case.config)),
-        config_hash=config_hash(case.config),
-        method_version=case.version,
-        data_hashes={part: dict(m.data_hashes) for part, (m, *_) in results.items()},
-        seeds=tuple(range(seeds)),
-        per_seed=per_seed,
-        metrics={
-            name: Estimate.from_values(values, over=experiment.seeds_are)
-            for name, values in per_seed.items()
-        },
-        official=official,
-        details={part: dict(m.details) for part, (m, *_) in results.items() if m.details},
-        notes=experiment.notes(case),
-        settings={} if listed else json.loads(canonical_json(changes)),
-        commit=code,
-        versions=packages,
-        device=" and ".join(dict.fromkeys(done.device for done in results.values())),
-        wall_time_s=round(sum(cost.wall_s for cost in costs), 3),
-        peak_memory_mb=max(peaks) if peaks else None,
-        energy={
-            "joules": round(sum(cost.joules for cost in costs), 1),
-            "method": ENERGY_METHOD,
-        },
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-    )
-
-
-def _has_a_line(experiment: Experiment, tier: str, digest: str) -> bool:
-    """Tell whether a configuration is one of the ledger's own."""
-    return digest in {config_hash(case.config) for case in experiment.ledger_cases(tier)}
-
-
-def _file(
-    record: Record, ledger: Path, experiment: Experiment, changes: Mapping[str, Any], say: Log
-) -> Path | None:
+def _file(record: Record, plan: _Plan, say: Log) -> Path | None:
     """Write a record to its place, unless a fuller one of the same configuration is there."""
-    trial = not _has_a_line(experiment, record.tier, record.config_hash)
-    path = (ledger / "trials" if trial else ledger) / f"{record.key}.json"
-    try:
+    listed = plan.experiment.lists(record.tier, record.config_hash)
+    path = (plan.ledger if listed else plan.ledger / "trials") / f"{record.key}.json"
+    with suppress(LedgerError):
         there = read_record(path)
-    except LedgerError:
-        there = None
-    if (
-        there is not None
-        and len(there.seeds) > len(record.seeds)
-        and there.config_hash == record.config_hash
-        and not is_stale(there)
-    ):
-        say(f"{path} holds {len(there.seeds)} seeds of the same configuration: kept")
-        return None
+        fuller = len(there.seeds) > len(record.seeds)
+        if fuller and there.config_hash == record.config_hash and not is_stale(there):
+            say(f"{path} holds {len(there.seeds)} seeds of the same configuration: kept")
+            return None
     write_text(path, record.to_json(), "VLALIGN_RESULTS")
     return path
-
-
-def write_text(path: Path, text: str, variable: str) -> None:
-    """Write a file whole or not at all, its folder included.
-
-    Raises:
-        OSError: the file cannot be written; the text names it, and the variable that names
-            another folder.
-    """
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot write {path} ({error.strerror}); make room, make the folder writable, or "
-            f"name another one with {variable}",
-        ) from error
-
-
-def _work_dir(experiment: str) -> Path:
-    from vlalign_lib.data._cache import cache_dir
-
-    return cache_dir() / "runs" / experiment
-
-
-def check_writable(folder: Path, variable: str) -> None:
-    """Write a file of no bytes to a folder and delete it again.
-
-    Raises:
-        OSError: as :func:`write_text`.
-    """
-    probe = folder / f".write-test-{os.getpid()}"
-    write_text(probe, "", variable)
-    probe.unlink(missing_ok=True)
-
-
-def _fingerprint(case: Case) -> str:
-    """Return what a finished part must share with this run to be taken over."""
-    identity = canonical_json(
-        {"config": case.config, "version": case.version, "on": versions(), "code": source_hash()}
-    )
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
-
-
-def _parse_part(text: str) -> Part:
-    content = json.loads(text)
-    measured = content["measurement"]
-    measured["estimates"] = {k: Estimate(**v) for k, v in measured["estimates"].items()}
-    return Part(Measurement(**measured), Cost(**content["cost"]), str(content["device"]))
-
-
-def _read_part(path: Path) -> Part | None:
-    """Return a finished part, None where there is none (or no whole one)."""
-    try:
-        return _parse_part(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _finished_part(path: Path) -> Part:
-    """Return a part that is finished; another machine may have written it a moment ago.
-
-    Raises:
-        OSError: it does not appear.
-    """
-    deadline = time.monotonic() + VISIBLE_S
-    while (part := _read_part(path)) is None:
-        if time.monotonic() > deadline:
-            raise OSError(f"{path} was finished, but is not there; did something delete it?")
-        time.sleep(0.2)
-    return part

@@ -24,7 +24,8 @@ Matrix = NDArray[np.float64]
 _DIRECTIONS = ("i2t", "t2i")
 _FIRST_PAGE: Mapping[str, Any] = {"top_k": 50, "normalise": "hits"}
 _ZNORM = "map_znorm"
-PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+Protocols = Mapping[str, Mapping[str, Any]]
+PROTOCOLS: Protocols = MappingProxyType(
     {
         "map": {},
         "map_l2": {"similarity": "euclidean"},
@@ -34,6 +35,9 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """``{name: options of average_precisions}``; ``map_znorm`` standardises the embeddings first."""
+
+VOTES: Protocols = MappingProxyType({"map_votes": {"similarity": "dot"}})
+"""JRL's published similarity: how probably both rows are of one class, by their neighbours."""
 
 
 def mean_map(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> float:
@@ -49,26 +53,32 @@ def _standardised(u: Matrix) -> Matrix:
 
 
 def query_precisions(
-    u: Matrix, v: Matrix, labels: NDArray[np.int64], protocol: str
+    u: Matrix, v: Matrix, labels: NDArray[np.int64], protocol: str, options: Mapping[str, Any]
 ) -> dict[str, NDArray[np.float64]]:
     """Return the average precision of every query by one protocol, in both directions."""
     if protocol == _ZNORM:
         u, v = _standardised(u), _standardised(v)
     ways = ((u, v), (v, u))
-    options = PROTOCOLS[protocol]
     return {
         name: np.asarray(average_precisions(a, b, labels, labels, **options))
         for name, (a, b) in zip(_DIRECTIONS, ways, strict=True)
     }
 
 
+def class_maps(
+    u: Matrix, v: Matrix, labels: NDArray[np.int64], protocols: Protocols = PROTOCOLS
+) -> dict[str, float]:
+    """Return the class mAP by each protocol, in both directions and their mean."""
+    metrics: dict[str, float] = {}
+    for protocol, options in protocols.items():
+        found = query_precisions(u, v, labels, protocol, options)
+        metrics |= _with_mean(protocol, {name: float(ap.mean()) for name, ap in found.items()})
+    return metrics
+
+
 def class_scores(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, float]:
     """Return every metric of one pair of test embeddings with classes."""
-    metrics: dict[str, float] = {}
-    for protocol in PROTOCOLS:
-        found = query_precisions(u, v, labels, protocol)
-        metrics |= _with_mean(protocol, {name: float(ap.mean()) for name, ap in found.items()})
-    metrics |= partner_scores(u, v)
+    metrics = class_maps(u, v, labels) | partner_scores(u, v)
     metrics["map_chance"] = chance_average_precision(labels, labels)
     return metrics
 
@@ -89,11 +99,13 @@ def _with_mean(name: str, ways: Mapping[str, float]) -> dict[str, float]:
     return named | {f"{name}_mean": sum(ways.values()) / len(ways)}
 
 
-def query_intervals(u: Matrix, v: Matrix, labels: NDArray[np.int64]) -> dict[str, Estimate]:
+def query_intervals(
+    u: Matrix, v: Matrix, labels: NDArray[np.int64], protocols: Protocols = PROTOCOLS
+) -> dict[str, Estimate]:
     """Return bootstrap intervals over the test pairs, of the class mAP by each protocol."""
     estimates = {}
-    for protocol in PROTOCOLS:
-        found = query_precisions(u, v, labels, protocol)
+    for protocol, options in protocols.items():
+        found = query_precisions(u, v, labels, protocol, options)
         # A pair is drawn as a whole: both its queries, or none.
         for name, values in {**found, "mean": (found["i2t"] + found["t2i"]) / 2}.items():
             interval = bootstrap_interval(values, n_resamples=2000, seed=0)

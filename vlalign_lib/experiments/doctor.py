@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 import vlalign_lib
+from vlalign_lib._files import check_writable
+from vlalign_lib.data import DATASETS, available, cache_dir, offline
+from vlalign_lib.data._registry import SETS
 from vlalign_lib.experiments._environment import commit
-from vlalign_lib.experiments._ledger import checkout, ledger_dirs, results_dir
+from vlalign_lib.experiments._ledger import checkout, ledger_dirs, record_paths, results_dir
 from vlalign_lib.experiments._record import LedgerError, read_record
 from vlalign_lib.experiments._registry import EXPERIMENTS, stale_reason
-from vlalign_lib.experiments._run import check_writable
 
 State = Literal["ok", "warning", "problem"]
+Lines = Iterator[tuple[State, str]]
 _LEAST_FREE_MB = 500
 
 
@@ -56,64 +59,57 @@ def diagnose() -> list[Finding]:
         True
     """
     sections = (_versions, _device, _folders, _data, _ledger, _checkout)
-    return [finding for section in sections for finding in section()]
+    return [Finding(look.__name__[1:], *line) for look in sections for line in look()]
 
 
-def _versions() -> Iterator[Finding]:
-    yield Finding("versions", "ok", f"vlalign-lib {vlalign_lib.__version__}, commit {commit()}")
-    yield Finding("versions", "ok", f"Python {platform.python_version()} at {sys.executable}")
+def _versions() -> Lines:
+    yield "ok", f"vlalign-lib {vlalign_lib.__version__}, commit {commit()}"
+    yield "ok", f"Python {platform.python_version()} at {sys.executable}"
     try:
         needed = requires("vlalign-lib") or []
     except PackageNotFoundError:
-        yield Finding("versions", "problem", "vlalign-lib is not installed: pip install -e .")
+        yield "problem", "vlalign-lib is not installed: pip install -e ."
         return
     from packaging.requirements import Requirement
 
-    for line in needed:
-        requirement = Requirement(line)
+    for requirement in map(Requirement, needed):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
             found = version(requirement.name)
         except PackageNotFoundError:
-            text = f"{requirement.name} is missing: pip install '{requirement}'"
-            yield Finding("versions", "problem", text)
+            yield "problem", f"{requirement.name} is missing: pip install '{requirement}'"
             continue
         if requirement.specifier.contains(found, prereleases=True):
-            yield Finding("versions", "ok", f"{requirement.name} {found}")
+            yield "ok", f"{requirement.name} {found}"
         else:
-            text = f"{requirement.name} {found}, outside {requirement.specifier}"
-            yield Finding("versions", "problem", f"{text}: pip install '{requirement}'")
+            outside = f"{requirement.name} {found}, outside {requirement.specifier}"
+            yield "problem", f"{outside}: pip install '{requirement}'"
 
 
-def _device() -> Iterator[Finding]:
-    yield Finding("device", "ok", f"{os.cpu_count()} CPU threads, {platform.platform()}")
+def _device() -> Lines:
+    yield "ok", f"{os.cpu_count()} CPU threads, {platform.platform()}"
     try:
         import torch
     except ImportError as error:
-        yield Finding("device", "problem", f"torch cannot be imported: {error}")
+        yield "problem", f"torch cannot be imported: {error}"
         return
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            memory = torch.cuda.get_device_properties(i).total_memory / 2**30
-            name = torch.cuda.get_device_name(i)
-            yield Finding("device", "ok", f"cuda:{i} {name}, {memory:.0f} GiB")
-    else:
-        yield Finding("device", "ok", "no CUDA device; the cpu tier needs none")
+    for i in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(i).total_memory / 2**30
+        yield "ok", f"cuda:{i} {torch.cuda.get_device_name(i)}, {memory:.0f} GiB"
+    if not torch.cuda.is_available():
+        yield "ok", "no CUDA device; the cpu tier needs none"
 
 
-def _folders() -> Iterator[Finding]:
-    from vlalign_lib.data import cache_dir, offline
-
+def _folders() -> Lines:
     for name in ("VLALIGN_CACHE", "VLALIGN_RESULTS", "VLALIGN_MIRROR"):
-        value = os.environ.get(name)
-        if value:
-            yield Finding("folders", "ok", f"{name}={value}")
+        if value := os.environ.get(name):
+            yield "ok", f"{name}={value}"
     mirror = os.environ.get("VLALIGN_MIRROR", "")
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
-        yield Finding("folders", "problem", f"VLALIGN_MIRROR: there is no folder {mirror}")
+        yield "problem", f"VLALIGN_MIRROR: there is no folder {mirror}"
     if offline():
-        yield Finding("folders", "ok", "VLALIGN_OFFLINE is set: the network is not used")
+        yield "ok", "VLALIGN_OFFLINE is set: the network is not used"
     for what, folder, variable in (
         ("cache", cache_dir(), "VLALIGN_CACHE"),
         ("results", results_dir(), "VLALIGN_RESULTS"),
@@ -123,68 +119,57 @@ def _folders() -> Iterator[Finding]:
         try:
             check_writable(there, variable)
         except OSError as error:
-            yield Finding("folders", "problem", f"{what}: {error.strerror}")
+            yield "problem", f"{what}: {error.strerror}"
             continue
         free = shutil.disk_usage(there).free // 2**20
         text = f"{what}: {folder}, {free:,} MiB free"
         if free < _LEAST_FREE_MB:
-            yield Finding("folders", "problem", f"{text}: make room, or set {variable}")
+            yield "problem", f"{text}: make room, or set {variable}"
         else:
-            yield Finding("folders", "ok", text)
+            yield "ok", text
 
 
-def _data() -> Iterator[Finding]:
-    from vlalign_lib.data import DATASETS, available
-    from vlalign_lib.data._registry import SETS
-
+def _data() -> Lines:
     for name in DATASETS:
         if available(name):
-            yield Finding("data", "ok", f"{name}: here")
+            yield "ok", f"{name}: here"
         else:
             how = "card" if SETS[name].features else "fetch"
-            yield Finding("data", "warning", f"{name}: not here; vlalign data {how} {name}")
+            yield "warning", f"{name}: not here; vlalign data {how} {name}"
 
 
-def _ledger() -> Iterator[Finding]:
+def _ledger() -> Lines:
     folders = ledger_dirs()
     for name in EXPERIMENTS:
-        paths: dict[str, Path] = {}
-        for folder in folders:
-            for path in sorted((folder / name).glob("*.json")):
-                paths.setdefault(path.name, path)
-        if not paths:
-            text = f"{name}: no record; vlalign run {name}"
-            yield Finding("ledger", "warning", text)
-            continue
-        stale = 0
-        for path in paths.values():
+        paths, stale = record_paths(name, folders), 0
+        for path in paths:
             try:
                 reason = stale_reason(read_record(path))
             except LedgerError as error:
-                yield Finding("ledger", "problem", str(error))
+                yield "problem", str(error)
                 continue
             if reason:
                 stale += 1
-                yield Finding("ledger", "warning", f"{name}/{path.name} is stale: {reason}")
-        text = f"{name}: {len(paths)} records" + (f", {stale} of them stale" if stale else "")
-        yield Finding("ledger", "ok", text)
+                yield "warning", f"{name}/{path.name} is stale: {reason}"
+        if paths:
+            yield "ok", f"{name}: {len(paths)} records" + f", {stale} of them stale" * bool(stale)
+        else:
+            yield "warning", f"{name}: no record; vlalign run {name}"
 
 
-def _checkout() -> Iterator[Finding]:
+def _checkout() -> Lines:
     root = checkout()
-    if root is None:
-        yield Finding("checkout", "ok", "installed from a wheel")
+    yield "ok", "installed from a wheel" if root is None else str(root)
+    if root is None or not (root / "book").is_dir():
         return
-    yield Finding("checkout", "ok", str(root))
     for link, target in (("_toc.yml", "../_toc.yml"), ("notebooks", "../notebooks")):
         path = root / "book" / link
         if path.is_symlink() and path.exists():
-            yield Finding("checkout", "ok", f"book/{link} -> {target}")
-        elif (root / "book").is_dir():
-            what = "is no symbolic link" if path.exists() else "is missing"
-            yield Finding(
-                "checkout",
-                "problem",
-                f"book/{link} {what}, it should point to {target} (a zip file loses links): "
-                "python tools/tasks.py links",
-            )
+            yield "ok", f"book/{link} -> {target}"
+            continue
+        what = "is no symbolic link" if path.exists() else "is missing"
+        yield (
+            "problem",
+            f"book/{link} {what}, it should point to {target} (a zip file loses links): "
+            "python tools/tasks.py links",
+        )

@@ -52,7 +52,12 @@ METHODS: Mapping[str, Wiring] = MappingProxyType(
         "right": Wiring("right half only", "SingleView", network=False),
         "early": Wiring("early", "EarlyFusion", network=False, control="left"),
         "early-dropout": Wiring(
-            "early, modality dropout", "EarlyFusion", network=False, dropout=True, control="left"
+            "early, modality dropout",
+            "EarlyFusion",
+            version="2",
+            network=False,
+            dropout=True,
+            control="left",
         ),
         "decision": Wiring("posterior sum", "DecisionFusion", network=False, control="left"),
         "early-raw": Wiring(
@@ -68,16 +73,25 @@ METHODS: Mapping[str, Wiring] = MappingProxyType(
         "left-network": Wiring("left half only, network", "SingleView"),
         "early-network": Wiring("early, network", "EarlyFusion", control="left-network"),
         "early-network-dropout": Wiring(
-            "early, network, modality dropout", "EarlyFusion", dropout=True, control="left-network"
+            "early, network, modality dropout",
+            "EarlyFusion",
+            version="2",
+            dropout=True,
+            control="left-network",
         ),
         "late": Wiring("late (joint)", "LateFusion", control="left-network"),
         "late-dropout": Wiring(
-            "late (joint), modality dropout", "LateFusion", dropout=True, control="left-network"
+            "late (joint), modality dropout",
+            "LateFusion",
+            version="2",
+            dropout=True,
+            control="left-network",
         ),
         "coordinated": Wiring("coordinated", "CoordinatedFusion", control="left-network"),
         "coordinated-dropout": Wiring(
             "coordinated, modality dropout",
             "CoordinatedFusion",
+            version="2",
             dropout=True,
             control="left-network",
         ),
@@ -103,7 +117,8 @@ class FusionSettings:
         dropout: share of the items that lose a view in training, under modality dropout.
         coordination: weight of the distance between partners in the coordinated wiring.
         epochs: most passes through the training data.
-        patience: epochs without a lower validation loss before training stops.
+        patience: epochs without a lower validation loss before training stops. Under modality
+            dropout that is the loss of the mixture that is trained for, in its mean.
         batch_size: items a step.
         learning_rate: AdamW's step size.
         weight_decay: AdamW's weight decay.

@@ -16,6 +16,7 @@ from vlalign_lib.experiments._experiment import (
     check_least,
     choose_several,
 )
+from vlalign_lib.experiments._grid import edges
 from vlalign_lib.experiments._record import Estimate, Record
 from vlalign_lib.experiments.paper_tables import (
     CLASSIC_ROWS,
@@ -32,21 +33,23 @@ class LinearMethod:
 
     Args:
         label: its name in tables.
+        method: the class that it is, as a key of ``vlalign_lib.methods.METHODS``.
         version: raised whenever the same configuration gives other numbers.
     """
 
     label: str
+    method: str
     version: str = "1"
 
 
 METHODS: Mapping[str, LinearMethod] = MappingProxyType(
     {
-        "cca": LinearMethod("CCA"),
-        "rcca": LinearMethod("CCA, larger ridge"),
-        "kcca": LinearMethod("KernelCCA"),
-        "cfa": LinearMethod("CFA"),
-        "sm": LinearMethod("SM"),
-        "scm": LinearMethod("SCM"),
+        "bare_cca": LinearMethod("CCA, hardly any ridge", "cca"),
+        "cca": LinearMethod("CCA", "cca"),
+        "kcca": LinearMethod("KernelCCA", "kcca"),
+        "cfa": LinearMethod("CFA", "cfa"),
+        "sm": LinearMethod("SM", "sm"),
+        "scm": LinearMethod("SCM", "scm"),
     }
 )
 """``{method: row}``, in the order of the table."""
@@ -67,10 +70,10 @@ class LinearSettings:
 
     Args:
         datasets: which data sets, of digits, glyphs and wikipedia; ``all`` is every one.
-        methods: which methods, of cca, rcca, kcca, cfa, sm and scm; ``all`` is every one.
+        methods: which methods, of bare_cca, cca, kcca, cfa, sm and scm; ``all`` is every one.
         components: dimensions k of the shared space (all but sm).
-        cca_regs: relative ridges κ of cca: small ones, near the method as first published.
-        rcca_regs: relative ridges κ of rcca, the canonical ridge.
+        bare_cca_regs: relative ridges κ of bare_cca: next to none, as first published.
+        cca_regs: relative ridges κ of cca, the canonical ridge, from next to none to large ones.
         kcca_regs: relative ridges κ of kcca.
         sm_regs: ridges of sm's classifiers.
         scm_components: dimensions k of the variates that scm classifies.
@@ -80,14 +83,14 @@ class LinearSettings:
 
     datasets: tuple[str, ...] = tuple(DATASETS)
     methods: tuple[str, ...] = tuple(METHODS)
-    components: tuple[int, ...] = (5, 10, 20, 40)
-    cca_regs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
-    rcca_regs: tuple[float, ...] = (1e-1, 1.0, 10.0)
-    kcca_regs: tuple[float, ...] = (1e-1, 1.0, 10.0)
+    components: tuple[int, ...] = (5, 10, 20, 40, 80)
+    bare_cca_regs: tuple[float, ...] = (1e-4,)
+    cca_regs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+    kcca_regs: tuple[float, ...] = (1e-2, 1e-1, 1.0, 10.0, 100.0)
     sm_regs: tuple[float, ...] = (1e-2, 1e-1)
-    scm_components: tuple[int, ...] = (10, 40)
-    scm_cca_regs: tuple[float, ...] = (1e-1, 1.0)
-    scm_regs: tuple[float, ...] = (1e-3, 1e-2)
+    scm_components: tuple[int, ...] = (10, 40, 80, 160)
+    scm_cca_regs: tuple[float, ...] = (1e-1, 1.0, 10.0, 100.0)
+    scm_regs: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
 
     def __post_init__(self) -> None:
         # A frozen class sets its fields in this way only.
@@ -110,14 +113,14 @@ class LinearExperiment(Experiment):
         """Return the settings of a tier: the larger ones choose from finer grids."""
         if tier == "cpu":
             return LinearSettings()
-        fine = (1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)
+        fine = (1e-4, 1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
         return LinearSettings(
-            components=(5, 10, 15, 20, 30, 40, 60, 80),
-            rcca_regs=fine,
+            components=(5, 10, 15, 20, 30, 40, 60, 80, 160),
+            cca_regs=fine,
             kcca_regs=fine,
             sm_regs=(1e-3, 1e-2, 1e-1),
-            scm_components=(5, 10, 20, 40, 80),
-            scm_cca_regs=(1e-2, 1e-1, 1.0, 10.0),
+            scm_components=(5, 10, 20, 40, 80, 160, 320, 640),
+            scm_cca_regs=(1e-2, 1e-1, 1.0, 10.0, 100.0),
             scm_regs=(1e-4, 1e-3, 1e-2, 1e-1),
         )
 
@@ -173,6 +176,7 @@ class LinearExperiment(Experiment):
     def table(self, records: list[Record]) -> Table:
         """Return the webinar's rows and ours, data set by data set."""
         ours = {(record.dataset, record.method): record for record in records}
+        edge = edges(records, {name: about.label for name, about in METHODS.items()})
         printed = {(row.dataset, row.method): row for row in LINEAR_ROWS}
         classic = {(row.measured_as, row.method): row for row in CLASSIC_ROWS}
         rows = []
@@ -217,6 +221,7 @@ class LinearExperiment(Experiment):
                 + ". These sets are not at hand: not measured.",
                 _WHY_WIKIPEDIA_DIFFERS,
                 "Compare rows of one data set by their resplits, paired: paired_difference().",
+                *([edge] if edge else []),
             ),
         )
 
@@ -249,8 +254,8 @@ def _data_config(dataset: str) -> dict[str, Any]:
 def _grid(method: str, settings: LinearSettings) -> dict[str, list[float]]:
     components = settings.components
     grids: dict[str, dict[str, Any]] = {
+        "bare_cca": {"n_components": components, "reg": settings.bare_cca_regs},
         "cca": {"n_components": components, "reg": settings.cca_regs},
-        "rcca": {"n_components": components, "reg": settings.rcca_regs},
         "kcca": {"n_components": components, "reg": settings.kcca_regs},
         "cfa": {"n_components": components},
         "sm": {"reg": settings.sm_regs},

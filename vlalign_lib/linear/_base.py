@@ -86,7 +86,9 @@ class TwoViewEstimator(BaseEstimator, ABC):
 
         Args:
             images: (n, p), or pictures (n, height, width), which are flattened row by row;
-                any real dtype, any units: columns are standardised inside.
+                any real dtype, any units: columns are standardised inside. Of a data frame the
+                names of the columns are remembered, and asked for again (``feature_names_in_``,
+                ``text_feature_names_in_``).
             texts: (n, q), the partners.
             labels: (n,) class indices, read by the methods that need them only.
             validation: held-out ``(images, texts, labels)``. Every method takes it, so that all

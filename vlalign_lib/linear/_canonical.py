@@ -1,12 +1,12 @@
-"""The solver behind CCA and kernel CCA: two centred views in, weights and correlations out.
+r"""The solver behind CCA and kernel CCA: two centred views in, weights and correlations out.
 
 Both methods ask for the leading singular triplets of the whitened cross product
 
     M = W_xᵀ Z_xᵀ Z_y W_y,   Wᵀ (ZᵀZ + cI) W = I,
 
-where Z holds a view in coordinates chosen to be cheap: its own columns where there are fewer
-columns than rows, the Cholesky factor of its Gram matrix where there are more (or where there
-is only a kernel), its singular vectors where everything else would lose digits.
+where Z holds a view in coordinates of its own. Here those are its singular vectors, Z = U S and
+W = (S² + cI)^(-1/2), which is right whatever the data. Where the numbers allow it, the engine's
+form is many times faster: the columns themselves and a Cholesky factor.
 """
 
 from __future__ import annotations
@@ -16,79 +16,53 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, eigh, lapack, solve_triangular, svd
+from scipy.linalg import svd
+
+from vlalign_lib._fast import fast
 
 Matrix = NDArray[np.float64]
-
-# Below this reciprocal condition number a Cholesky factor of ZᵀZ + cI no longer gives
-# correlations to 1e-8, and the singular values of Z itself take over.
-_MIN_RCOND = 1e-9
-# A correlation below this is too small to divide by when weights are recovered from a Gram matrix.
-_MIN_CORRELATION = 1e-6
-# Below this size a complete decomposition costs nothing.
-_SMALL = 256
 
 
 @dataclass(frozen=True)
 class View:
     """One centred view, factorised once, ready to be paired with another."""
 
-    scores: Matrix  # Z (n, d): the view in its own coordinates
-    rank: int  # directions that rounding did not make up; an upper bound where that will do
-    whitener: Matrix  # (d, d) lower L with LLᵀ = ZᵀZ + cI, or (d, r) W itself
-    triangular: bool  # which of the two
-    basis: Matrix | None = None  # (p, d) with Z = X @ basis; None: Z = X, or see pivots
-    ridge: float = 0.0  # c, where pivots are given
-    pivots: NDArray[np.intp] | None = None  # rows of Z that form a lower triangle; K = Z Zᵀ
+    scores: Matrix  # Z (n, r)
+    whitener: Matrix  # W (r, r)
+    basis: Matrix  # B, (p, r) with Z = X B, or (n, r) with Z = K B
+
+    @property
+    def rank(self) -> int:
+        """The directions that rounding did not make up."""
+        return self.scores.shape[1]
 
     def whiten_rows(self, product: Matrix) -> Matrix:
-        """Return Wᵀ @ product, product (d, m) in Fortran order and free to be overwritten."""
-        if not self.triangular:
-            return self.whitener.T @ product
-        return blas.dtrsm(1.0, self.whitener, product, lower=1, overwrite_b=1)
+        """Return Wᵀ @ product, product (r, m)."""
+        return self.whitener.T @ product
 
     def whiten_columns(self, product: Matrix) -> Matrix:
-        """Return product @ W, product (m, d) in Fortran order and free to be overwritten."""
-        if not self.triangular:
-            return product @ self.whitener
-        return blas.dtrsm(1.0, self.whitener, product, side=1, lower=1, trans_a=1, overwrite_b=1)
+        """Return product @ W, product (m, r)."""
+        return product @ self.whitener
 
     def unwhiten(self, u: Matrix) -> Matrix:
-        """Return W @ u: the weights on the scores, (d, k)."""
-        if not self.triangular:
-            return self.whitener @ u
-        return solve_triangular(self.whitener, u, trans="T", lower=True, check_finite=False)
+        """Return W @ u: the weights on the scores, (r, k)."""
+        return self.whitener @ u
 
     def duals(self, weights: Matrix, partner: Matrix, correlations: Matrix) -> Matrix:
         """Return α (n, k) with Kα = Z @ weights: one weight a training pair.
 
-        ``partner`` holds the variates of the other view, (n, k). α = (K + cI)⁻¹ partner / ρ
-        inverts nothing singular; where ρ is too small to divide by, α lives on the pivots alone.
+        ``partner`` holds the variates of the other view, (n, k): where there is a ridge,
+        α = (K + cI)⁻¹ partner / ρ as well, which the engine's form makes use of.
         """
-        if self.pivots is None:
-            assert self.basis is not None
-            return self.basis @ weights
-        safe = correlations >= _MIN_CORRELATION
-        alpha = np.zeros(partner.shape)
-        if safe.any():
-            v = partner[:, safe]
-            # (Z Zᵀ + cI)⁻¹ = (I − Z (ZᵀZ + cI)⁻¹ Zᵀ) / c, and the inner inverse is at hand.
-            solved, _ = lapack.dpotrs(self.whitener, self.scores.T @ v, lower=1)
-            alpha[:, safe] = (v - self.scores @ solved) / (self.ridge * correlations[safe])
-        if not safe.all():
-            corner = self.scores[self.pivots]
-            alpha[np.ix_(self.pivots, ~safe)] = solve_triangular(
-                corner, weights[:, ~safe], trans="T", lower=True
-            )
+        alpha = self.basis @ weights
         return alpha - alpha.mean(axis=0)  # K is centred: constants in α change nothing
 
     def weights(self, x: Matrix, weights: Matrix, partner: Matrix, correlations: Matrix) -> Matrix:
         """Return the weights on the columns of ``x``, (p, k), from those on the scores."""
-        if self.pivots is not None:
-            return x.T @ self.duals(weights, partner, correlations)
-        return weights if self.basis is None else self.basis @ weights
+        return self.basis @ weights
 
 
+@fast("linear_view")
 def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> View:
     """Factorise a centred view (n, p), ridge c = reg · mean variance · (n − 1).
 
@@ -96,114 +70,30 @@ def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> View:
     will be asked for: beyond it the rank need not be known.
     """
     n, p = x.shape
-    if p < n:
-        scatter = x.T @ x
-        root = _cholesky(scatter, reg * float(np.trace(scatter)) / p)
-        if root is not None:
-            rank = p if reg == 0 else _rank(scatter, max(n, p) * eps, wanted)
-            return View(scores=x, rank=rank, whitener=root, triangular=True)
-    elif reg > 0:
-        gram = x @ x.T
-        view = _gram_view(gram, reg * float(np.trace(gram)) / p, eps)
-        if view is not None:
-            return view
     u, s, vt = svd(x, full_matrices=False, check_finite=False)
     rank = min(int((s > s[0] * max(n, p) * eps).sum()), n - 1)
-    s, ridge = s[:rank], reg * float(s @ s) / p
-    return View(
-        scores=u[:, :rank] * s,
-        rank=rank,
-        whitener=np.diag(1 / np.sqrt(s * s + ridge)),
-        triangular=False,
-        basis=vt[:rank].T,
-    )
+    s = s[:rank]
+    ridge = reg * float(s @ s) / p
+    return View(u[:, :rank] * s, np.diag(1 / np.sqrt(s * s + ridge)), vt[:rank].T)
 
 
+@fast("kernel_view")
 def kernel_view(gram: Matrix, reg: float, eps: float) -> View:
     """Factorise a centred Gram matrix K (n, n), ridge c = reg · tr(K)/n."""
     n = gram.shape[0]
     ridge = reg * float(np.trace(gram)) / n
-    view = _gram_view(gram, ridge, eps) if reg > 0 else None
-    if view is not None:
-        return view
     values, vectors = np.linalg.eigh(gram)
     keep = values > values[-1] * n * eps
     values, vectors = values[keep], vectors[:, keep]
-    return View(
-        scores=vectors * np.sqrt(values),
-        rank=len(values),
-        whitener=np.diag(1 / np.sqrt(values + ridge)),
-        triangular=False,
-        basis=vectors / np.sqrt(values),
-    )
+    root = np.sqrt(values)
+    return View(vectors * root, np.diag(1 / np.sqrt(values + ridge)), vectors / root)
 
 
-def _gram_view(gram: Matrix, ridge: float, eps: float) -> View | None:
-    """Factorise K by pivoted Cholesky, which stops at its rank; None where K + cI is singular."""
-    n = gram.shape[0]
-    factor, pivots, found, _ = lapack.dpstrf(gram.T, lower=1)
-    order = pivots.astype(np.intp) - 1
-    d = min(int(found), n - 1)  # centred: one dimension is lost
-    if d == 0:
-        return None
-    pivot = np.diagonal(factor)[:d]
-    scores = np.empty((n, d))
-    scores[order] = np.tril(factor[:, :d])
-    root = _cholesky(scores.T @ scores, ridge)
-    if root is None:
-        return None
-    return View(
-        scores=scores,
-        rank=int((pivot > pivot[0] * n * eps).sum()),
-        whitener=root,
-        triangular=True,
-        ridge=ridge,
-        pivots=order[:d],
-    )
-
-
-def _cholesky(scatter: Matrix, ridge: float) -> Matrix | None:
-    """Return the lower Cholesky factor of scatter + ridge·I, None where it is not trustworthy."""
-    shifted = scatter.copy()
-    shifted.flat[:: len(shifted) + 1] += ridge
-    norm = lapack.dlange("1", shifted.T)
-    root, info = lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
-    if info != 0:
-        return None
-    rcond, _ = lapack.dpocon(root, norm, uplo="L")
-    return root if rcond > _MIN_RCOND else None
-
-
-def _rank(scatter: Matrix, tolerance: float, wanted: int) -> int:
-    """Return the number of directions of ZᵀZ that rounding did not make up."""
-    # (Σλ)²/Σλ² never exceeds the number of non-zero eigenvalues and needs none of them.
-    wanted = min(wanted, len(scatter))
-    if float(np.trace(scatter)) ** 2 >= wanted * float(np.vdot(scatter, scatter)):
-        return len(scatter)
-    values = np.linalg.eigvalsh(scatter)
-    smallest = max(tolerance**2, len(scatter) * float(np.finfo(np.float64).eps))
-    return int((values > values[-1] * smallest).sum())
-
-
+@fast("leading_svd")
 def leading_svd(matrix: Matrix, k: int) -> tuple[Matrix, Matrix, Matrix]:
     """Return the ``k`` leading singular triplets: u (d_x, k), s (k,) descending, v (d_y, k)."""
-    small = min(matrix.shape)
-    if small <= _SMALL or 4 * k > small:
-        u, s, vt = svd(matrix, full_matrices=False, check_finite=False)
-        return u[:, :k], s[:k], vt[:k].T
-    if matrix.shape[0] < matrix.shape[1]:
-        v, s, u = leading_svd(matrix.T, k)
-        return u, s, v
-    _, v = eigh(
-        matrix.T @ matrix,
-        subset_by_index=[small - k, small - 1],
-        lower=False,  # the faster half
-        overwrite_a=True,
-        check_finite=False,
-    )
-    # The eigenvectors of MᵀM span the space; the values come from M itself, not from squares.
-    u, s, rotation = svd(matrix @ v, full_matrices=False, check_finite=False)
-    return u, s, v @ rotation.T
+    u, s, vt = svd(matrix, full_matrices=False, check_finite=False)
+    return u[:, :k], s[:k], vt[:k].T
 
 
 def canonical_pairs(

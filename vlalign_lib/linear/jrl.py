@@ -78,8 +78,9 @@ class JRL(LinearProjection):
             signs.
         text_weights_: (q, C) :math:`P_y`.
         objective_: the objective after each round, falling.
-        voters_, votes_: With ``space="votes"``, the labelled training rows of both views in the
-            space of projections, (v, C), and the class of each as an index into ``classes_``.
+        voters_, votes_: The labelled training rows of both views in the space of projections,
+            (v, C), and the class of each as an index into ``classes_``. They are kept with either
+            ``space``: after ``set_params(space="votes")`` a fitted model embeds by votes.
         image_mean_, image_scale_, text_mean_, text_scale_: What the inputs were standardised
             with, from the pairs alone; a constant column has scale 1.
         n_components_: C.
@@ -229,9 +230,8 @@ class JRL(LinearProjection):
             sides.append(side)
         self.objective_ = minimise(*sides, max_iter=given.max_iter, tol=given.tol)
         self.image_weights_, self.text_weights_ = (side.weights for side in sides)
-        if self.space == "votes":
-            self.voters_ = np.concatenate([side.embedded()[labelled] for side in sides])
-            self.votes_ = np.tile(targets[labelled].argmax(axis=1), 2)
+        self.voters_ = np.concatenate([side.embedded()[labelled] for side in sides])
+        self.votes_ = np.tile(targets[labelled].argmax(axis=1), 2)
         self.n_components_ = len(self.classes_)
 
     def _penalty(self, z: Matrix, smoothness: float) -> Any:

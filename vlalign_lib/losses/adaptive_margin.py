@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlalign_lib._gather import gather_rows
+from vlalign_lib._module import FunctionModule, NotNegative, Share
+from vlalign_lib._objective import objective
 from vlalign_lib._tensors import (
     Reduction,
     as_classes,
     as_floats,
     as_number,
     as_views,
-    check_choice,
     check_same_device,
-    without_autocast,
 )
-from vlalign_lib.losses._cosine import unit_rows
-from vlalign_lib.losses._mining import Rule, check_generator, directions, mined_hinges
-from vlalign_lib.losses.triplet import reduce_hinges
+from vlalign_lib._validate import as_whole
+from vlalign_lib.losses._cosine import comparable, unit_rows
+from vlalign_lib.losses._triplets import Mined, Rule, check_generator, directions, mined_hinges
+from vlalign_lib.losses.triplet import added
 
 
 def margin_weight(epoch_fraction: float, *, steepness: float = 20.0, centre: float = 0.3) -> float:
@@ -60,20 +60,21 @@ def margin_weight(epoch_fraction: float, *, steepness: float = 20.0, centre: flo
     return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
+@objective(same_width=True)
 def adaptive_margin_triplet_loss(
     x: Tensor,
     y: Tensor,
     labels: Any,
     class_similarity: Tensor,
     *,
-    margin: float = 0.2,
-    weight: float = 1.0,
+    margin: NotNegative = 0.2,
+    weight: Share = 1.0,
     random_margins: bool = False,
     intra: bool = True,
     gather: bool = False,
     reduction: Reduction = "mean",
     generator: torch.Generator | None = None,
-) -> Tensor:
+) -> Any:
     r"""Ask for smaller margins between classes that are alike: a reconstruction.
 
     .. math::
@@ -138,49 +139,26 @@ def adaptive_margin_triplet_loss(
         0.2
         0.05
     """
-    x, y = as_views(x, y, same_width=True)
-    labels = as_classes(labels, len(x), x.device)
-    alike = as_floats(class_similarity, "class_similarity", "(C, C)").detach().to(x.dtype)
-    check_same_device(x, alike)
-    classes = len(alike)
-    if alike.shape[1] != classes or classes == 0:
-        raise ValueError(f"class_similarity: expected shape (C, C), got {tuple(alike.shape)}")
-    check_classes(labels, classes, "class_similarity")
-    broken = int((~alike.isfinite()).sum()) if alike.device.type == "cpu" else 0
-    if broken:
-        raise ValueError(
-            f"class_similarity: {broken} values are NaN or infinity, and triplets of their classes "
-            "would count for nothing; give classes that have not been seen a 0"
-        )
-    margin = as_number(margin, "margin", low=0)
-    weight = as_number(weight, "weight", low=0)
-    if weight > 1:
-        raise ValueError(f"weight: expected a number in [0, 1], got {weight:g}")
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
-    if gather:
-        x, y, labels = gather_rows(x, y, labels)
+    alike = _as_class_similarity(class_similarity, labels, x)
     if random_margins:
         check_generator(generator, gather)
         device = x.device if generator is None else generator.device
-        renamed = torch.randperm(classes, generator=generator, device=device).to(x.device)
+        renamed = torch.randperm(len(alike), generator=generator, device=device).to(x.device)
         alike = alike[renamed[:, None], renamed]
-
-    with without_autocast(x.device):
-        margins = margin * (1 - weight * alike)
-        margins.fill_diagonal_(0)  # within a class there are positives, which are not raised
-        mined = [
-            mined_hinges(
-                anchors,
-                others,
-                Rule(labels, 0.0, "all", margins=margins, within=anchors is others),
-                pooled=reduction != "none",
-            )
-            for anchors, others in directions(unit_rows(x), unit_rows(y), intra)
-        ]
-        return reduce_hinges(mined, reduction, over_active=True)
+    margins = margin * (1 - weight * alike)  # (C, C)
+    margins.fill_diagonal_(0)  # within a class there are positives, which are not raised
+    mined = []
+    for anchors, others in directions(*comparable(x, y), intra):
+        rule = Rule(labels, 0.0, "all", margins=margins, within=anchors is others)
+        mined.append(Mined(*mined_hinges(anchors, others, rule, pooled=reduction != "none")))
+    return added(mined, over_active=True)
 
 
-class AdaptiveMarginTripletLoss(nn.Module):
+class AdaptiveMarginTripletLoss(
+    FunctionModule,
+    function=adaptive_margin_triplet_loss,
+    inputs=("x", "y", "labels", "class_similarity", "weight"),
+):
     r"""The adaptive-margin loss as a module that keeps the centroids of the classes.
 
     The class similarity is the cosine of running means of the unit vectors of both views,
@@ -238,32 +216,19 @@ class AdaptiveMarginTripletLoss(nn.Module):
         steepness: float = 20.0,
         centre: float = 0.3,
         max_weight: float = 1.0,
-        random_margins: bool = False,
-        intra: bool = True,
-        gather: bool = False,
-        reduction: Reduction = "mean",
-        generator: torch.Generator | None = None,
+        *args: Any,
+        **settings: Any,
     ) -> None:
-        super().__init__()
-        for name, size in (("n_classes", n_classes), ("n_features", n_features)):
-            if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {size!r}")
-        self.margin = margin
-        self.momentum = as_number(momentum, "momentum", low=0)
-        if self.momentum >= 1:
-            raise ValueError(f"momentum: expected a number in [0, 1), got {momentum:g}")
-        self.steepness = steepness
-        self.centre = centre
-        self.max_weight = max_weight
-        self.random_margins = random_margins
-        self.intra = intra
-        self.gather = gather
-        self.reduction: Reduction = reduction
-        self.generator = generator
+        super().__init__(margin, *args, **settings)
+        n_classes, n_features = as_whole(n_classes, "n_classes"), as_whole(n_features, "n_features")
+        self.momentum = as_number(momentum, "momentum", low=0, below=1)
+        self.steepness = as_number(steepness, "steepness", above=0)
+        self.centre = as_number(centre, "centre")
+        self.max_weight = as_number(max_weight, "max_weight", low=0, high=1)
         self.register_buffer("centroids", torch.zeros(n_classes, n_features))
         self.register_buffer("seen", torch.zeros(n_classes, dtype=torch.bool))
 
-    def forward(self, x: Tensor, y: Tensor, labels: Any, epoch_fraction: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, labels: Any, epoch_fraction: float = 1.0) -> Any:
         """Return the loss of the batch at a point of the training, 0 to 1."""
         x, y = as_views(x, y, same_width=True)
         classes, width = self.centroids.shape
@@ -271,24 +236,11 @@ class AdaptiveMarginTripletLoss(nn.Module):
             raise ValueError(f"x and y: expected {width} columns (n_features), got {x.shape[1]}")
         labels = as_classes(labels, len(x), x.device)
         check_classes(labels, classes, "n_classes")
-        if self.gather:
-            x, y, labels = gather_rows(x, y, labels)
         if self.training:
-            self.update(x, y, labels)
+            self.update(*(gather_rows(x, y, labels) if self.gather else (x, y, labels)))
         centres = unit_rows(self.centroids.to(x.dtype))
         weight = margin_weight(epoch_fraction, steepness=self.steepness, centre=self.centre)
-        return adaptive_margin_triplet_loss(
-            x,
-            y,
-            labels,
-            centres @ centres.T,
-            margin=self.margin,
-            weight=self.max_weight * weight,
-            random_margins=self.random_margins,
-            intra=self.intra,
-            reduction=self.reduction,
-            generator=self.generator,
-        )
+        return super().forward(x, y, labels, centres @ centres.T, self.max_weight * weight)
 
     @torch.no_grad()
     def update(self, x: Tensor, y: Tensor, labels: Tensor) -> None:
@@ -297,7 +249,8 @@ class AdaptiveMarginTripletLoss(nn.Module):
         Pairs with NaN are left out: they would stay in a running mean for ever.
         """
         means = torch.zeros_like(self.centroids)
-        units = (unit_rows(x) + unit_rows(y)).to(means) / 2
+        u, v = comparable(x, y)
+        units = (u + v).to(means) / 2
         sound = units.isfinite().all(dim=1, keepdim=True)
         means.index_add_(0, labels, torch.where(sound, units, 0.0))
         counts = torch.zeros(len(means), 1, dtype=torch.int64, device=means.device)
@@ -311,10 +264,24 @@ class AdaptiveMarginTripletLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings."""
-        return (
-            f"margin={self.margin}, momentum={self.momentum}, max_weight={self.max_weight}, "
-            f"random_margins={self.random_margins}, intra={self.intra}"
+        return f"{super().extra_repr()}, momentum={self.momentum}, max_weight={self.max_weight}"
+
+
+def _as_class_similarity(values: Any, labels: Tensor, x: Tensor) -> Tensor:
+    """Return the similarities of the classes (C, C) without a gradient, or raise a ValueError."""
+    alike = as_floats(values, "class_similarity", "(C, C)").detach().to(x.dtype)
+    check_same_device(x, alike)
+    classes = len(alike)
+    if alike.shape[1] != classes or classes == 0:
+        raise ValueError(f"class_similarity: expected shape (C, C), got {tuple(alike.shape)}")
+    check_classes(labels, classes, "class_similarity")
+    broken = int((~alike.isfinite()).sum()) if alike.device.type == "cpu" else 0
+    if broken:
+        raise ValueError(
+            f"class_similarity: {broken} values are NaN or infinity, and triplets of their classes "
+            "would count for nothing; give classes that have not been seen a 0"
         )
+    return alike
 
 
 def check_classes(labels: Tensor, classes: int, source: str) -> None:

@@ -6,25 +6,30 @@ import warnings
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import as_number, as_views, check_choice
-from vlalign_lib.losses import _cca_lapack, _cca_torch
+from vlalign_lib._fast import fast
+from vlalign_lib._module import Count, FunctionModule, NotNegative
+from vlalign_lib._objective import objective
 
 # A batch of fewer pairs a dimension has correlations that say little about the next batch.
 PAIRS_PER_DIMENSION = 2.5
+# What rounding makes of a correlation that is zero stays below; it has no direction to follow.
+FAINT = 1e-10
+# A ridge below it does not make up for a direction without variance.
+NO_RIDGE = 1e-8
 
 
+@objective()
 def cca_loss(
     x: Tensor,
     y: Tensor,
     *,
-    top_k: int | None = None,
-    reg: float = 1e-4,
+    top_k: Count | None = None,
+    reg: NotNegative = 1e-4,
     objective: Literal["sum", "sum_of_squares"] = "sum",
     gather: bool = False,
-) -> Tensor:
+) -> Any:
     r"""Return minus the sum of the canonical correlations between two views of a batch.
 
     .. math::
@@ -92,20 +97,54 @@ def cca_loss(
         >>> bool(cca_loss(x, noise) > -0.5)
         True
     """
-    x, y = as_views(x, y)
-    if top_k is not None:
-        top_k = _check_top_k(top_k, min(x.shape[1], y.shape[1]))
-    reg = as_number(reg, "reg", low=0.0)
-    check_choice(objective, "objective", ("sum", "sum_of_squares"))
-    if gather:
-        x, y = gather_rows(x, y)
+    most = min(x.shape[1], y.shape[1])
+    if top_k is not None and top_k > most:
+        raise ValueError(
+            f"top_k: expected None or a whole number from 1 to {most}, the smaller dimension, got "
+            f"{top_k}"
+        )
     _check_batch(len(x), max(x.shape[1], y.shape[1]))
-    keep = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
-    loss: Tensor = _Correlations.apply(x, y, top_k, reg, objective == "sum_of_squares", keep)
+    loss = correlations(x, y, top_k, reg, objective == "sum_of_squares")
+    if reg < NO_RIDGE and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        _check_variance(loss, x, y, reg)
     return loss
 
 
-class CCALoss(nn.Module):
+@fast("correlations")
+def correlations(x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool) -> Tensor:
+    r"""Return :math:`-\sum_j \rho_j`, or :math:`-\sum_j \rho_j^2` for ``squares``.
+
+    What cannot be computed, a singular covariance without a ridge included, comes out as NaN: to
+    look for it would make the host wait.
+    """
+    hx, hy = _centred(x), _centred(y)
+    (lx, bad_x), (ly, bad_y) = _root(hx.mT @ hx, reg), _root(hy.mT @ hy, reg)  # L Lᵀ = Ŝ
+    t = torch.linalg.solve_triangular(lx, hx.mT @ hy, upper=False)
+    t = torch.linalg.solve_triangular(ly.mT, t, upper=True, left=False)  # (p, q)
+    # Decompositions may refuse NaN; zeros go through them, and NaN is put back afterwards.
+    bad = bad_x | bad_y | ~t.isfinite().all()
+    rho = torch.linalg.svdvals(torch.where(bad, 0.0, t))[:top_k]
+    rho = rho.square() if squares else torch.where(rho > FAINT, rho, 0.0)
+    poison = torch.where(bad, torch.nan, 0.0) * (hx.sum() + hy.sum() + 1)
+    return (poison - rho.sum()).to(x.dtype)
+
+
+def _centred(view: Tensor) -> Tensor:
+    h = view.double()
+    h = h - h[0].detach()  # a unit that is constant becomes 0, where its mean would leave rounding
+    return h - h.mean(dim=0)
+
+
+def _root(c: Tensor, reg: float) -> tuple[Tensor, Tensor]:
+    """Return the lower Cholesky factor of c + reg · mean variance · I, and whether it is none."""
+    ridge = reg * c.diagonal().mean()
+    c = c + torch.where(c.diagonal().any(), ridge, 1.0) * torch.eye(len(c)).to(c)
+    root, info = torch.linalg.cholesky_ex(c)
+    smallest = 8 * len(c) * torch.finfo(c.dtype).eps * c.diagonal()
+    return root, (info != 0) | (root.diagonal().square() <= smallest).any()
+
+
+class CCALoss(FunctionModule, function=cca_loss, inputs=("x", "y")):
     """``cca_loss`` as a module.
 
     Args:
@@ -125,76 +164,6 @@ class CCALoss(nn.Module):
         CCALoss(top_k=10, reg=0.0001, objective='sum', gather=False)
     """
 
-    def __init__(
-        self,
-        top_k: int | None = None,
-        reg: float = 1e-4,
-        objective: Literal["sum", "sum_of_squares"] = "sum",
-        gather: bool = False,
-    ) -> None:
-        super().__init__()
-        self.top_k, self.reg, self.objective, self.gather = top_k, reg, objective, gather
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return ``cca_loss(x, y)``, x (B, p) and y (B, q)."""
-        return cca_loss(
-            x, y, top_k=self.top_k, reg=self.reg, objective=self.objective, gather=self.gather
-        )
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return (
-            f"top_k={self.top_k}, reg={self.reg}, objective={self.objective!r}, "
-            f"gather={self.gather}"
-        )
-
-
-class _Correlations(torch.autograd.Function):
-    """Minus Σρ or Σρ², with the derivative in closed form."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor, top_k: int | None, reg: float, squares: bool, keep: bool
-    ) -> Tensor:
-        # A compiler would trace numpy as if it were torch, and get it wrong.
-        plain = x.device.type == "cpu" and not torch.compiler.is_compiling()
-        ctx.kernel = kernel = _cca_lapack if plain else _cca_torch
-        value, ctx.state = kernel.forward(x, y, top_k, reg, squares, keep=keep)
-        ctx.save_for_backward(x, y)
-        return value.to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        views = ctx.kernel.backward(ctx.state, grads[0].detach(), ctx.needs_input_grad[:2])
-        found = [None if view is None else view.to(grads[0].dtype) for view in views]
-        if torch.is_grad_enabled():  # create_graph=True
-            found = [None if g is None else _Final.apply(g, *ctx.saved_tensors) for g in found]
-        return *found, None, None, None, None
-
-
-class _Final(torch.autograd.Function):
-    """A gradient that cannot be differentiated once more, and does not pass for a constant."""
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return grad
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        raise NotImplementedError(
-            "cca_loss has no second derivative: its gradient cannot be part of another loss"
-        )
-
-
-def _check_top_k(top_k: Any, most: int) -> int | None:
-    """Return ``top_k``, None where it asks for all there are."""
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= most:
-        raise ValueError(
-            f"top_k: expected None or a whole number from 1 to {most}, the smaller dimension, got "
-            f"{top_k!r}"
-        )
-    return top_k if top_k < most else None
-
 
 def _check_batch(pairs: int, dimensions: int) -> None:
     enough = PAIRS_PER_DIMENSION * dimensions
@@ -210,5 +179,17 @@ def _check_batch(pairs: int, dimensions: int) -> None:
             f"pairs are mostly chance, and the loss learns to raise them on the batch alone; "
             f"{advice}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
+
+
+def _check_variance(loss: Tensor, x: Tensor, y: Tensor, reg: float) -> None:
+    """Raise a ValueError where a covariance of finite numbers cannot be inverted."""
+    for view, name in ((x, "x"), (y, "y")) if bool(loss.isnan()) else ():
+        h = _centred(view.detach())
+        if bool(h.isfinite().all()) and bool(_root(h.mT @ h, reg)[1]):
+            raise ValueError(
+                f"reg={reg:g}: {name} has no variance in some direction (a unit that is dead, or "
+                "a combination of others), so that its covariance cannot be inverted; use a "
+                "ridge, reg=1e-4 say"
+            )

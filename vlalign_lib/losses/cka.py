@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import Tensor
 
 from vlalign_lib._gather import gather_rows
+from vlalign_lib._module import FunctionModule
 from vlalign_lib._tensors import as_views
 from vlalign_lib.similarity._terms import hsic_terms
 from vlalign_lib.similarity._views import Kernel, as_mask, as_settings, check_rows, kept_rows
@@ -100,7 +103,7 @@ def cka_loss(
     return 1 - hsic_terms(x, y, settings, mask).cka
 
 
-class CKALoss(nn.Module):
+class CKALoss(FunctionModule, function=cka_loss, inputs=("x", "y", "mask")):
     """``cka_loss`` as a module.
 
     Args:
@@ -124,32 +127,9 @@ class CKALoss(nn.Module):
         CKALoss(kernel='rbf', unbiased=False, bandwidth=0.5, gather=False)
     """
 
-    def __init__(
-        self,
-        kernel: Kernel = "linear",
-        unbiased: bool = False,
-        bandwidth: float = 0.5,
-        sigma: float | tuple[float, float] | None = None,
-        gather: bool = False,
-    ) -> None:
-        super().__init__()
-        as_settings(kernel, unbiased, bandwidth, sigma)
-        self.kernel: Kernel = kernel
-        self.unbiased, self.bandwidth, self.sigma = unbiased, bandwidth, sigma
-        self.gather = gather
-
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return ``cka_loss(x, y)``, x (B, p), y (B, q) and the mask (B,)."""
-        return cka_loss(
-            x,
-            y,
-            kernel=self.kernel,
-            unbiased=self.unbiased,
-            bandwidth=self.bandwidth,
-            sigma=self.sigma,
-            mask=mask,
-            gather=self.gather,
-        )
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        as_settings(self.kernel, self.unbiased, self.bandwidth, self.sigma)
 
     def extra_repr(self) -> str:
         """Return the arguments."""

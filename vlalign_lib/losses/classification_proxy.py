@@ -5,21 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import torch.nn.functional as F
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_classes,
-    as_floats,
-    as_tensor,
-    as_views,
-    check_choice,
-    without_autocast,
-)
+from vlalign_lib._module import FunctionModule
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_classes, as_floats, as_tensor, as_views
 
 
+@objective(views=None, gathers="values")
 def classification_proxy_loss(
     x: Tensor | None,
     y: Tensor | None,
@@ -28,7 +22,7 @@ def classification_proxy_loss(
     multi_label: bool = False,
     reduction: Reduction = "mean",
     gather: bool = False,
-) -> Tensor:
+) -> Any:
     r"""Return the loss of the views' classifiers, whose posteriors are the shared space.
 
     With one class a row, the categorical cross-entropy of a softmax; with ``multi_label=True`` the
@@ -84,36 +78,21 @@ def classification_proxy_loss(
         >>> round(classification_proxy_loss(images, None, both, multi_label=True).item(), 4)
         0.3466
     """
-    views = _as_logits(x, y)
-    rows, classes = views[0].shape
-    device = views[0].device
-    targets = _as_targets if multi_label else _as_indices
-    labels = targets(labels, rows, classes, device)
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
-    with without_autocast(device):
-        if multi_label:
-            losses = [
-                functional.binary_cross_entropy_with_logits(
-                    z, labels.to(z.dtype), reduction="none"
-                ).mean(dim=1)
-                for z in views
-            ]
-        else:
-            losses = [
-                functional.cross_entropy(z, labels, ignore_index=-1, reduction="none")
-                for z in views
-            ]
-        values = torch.stack(losses).sum(dim=0)  # (B,)
-        counted = torch.ones_like(labels[:, 0]) if multi_label else labels >= 0
-        if gather:
-            values, counted = gather_rows(values, counted)
-        if reduction == "none":
-            return values
-        total = values.sum()
-        return total / counted.sum().clamp(min=1) if reduction == "mean" else total
+    logits = _as_logits(x, y)
+    targets = (_as_targets if multi_label else _as_indices)(labels, logits[0])
+    if multi_label:
+        losses = [
+            F.binary_cross_entropy_with_logits(z, targets.to(z), reduction="none").mean(dim=1)
+            for z in logits
+        ]
+        return torch.stack(losses).sum(dim=0), torch.ones_like(targets[:, 0])
+    losses = [F.cross_entropy(z, targets, ignore_index=-1, reduction="none") for z in logits]
+    return torch.stack(losses).sum(dim=0), targets >= 0
 
 
-class ClassificationProxyLoss(nn.Module):
+class ClassificationProxyLoss(
+    FunctionModule, function=classification_proxy_loss, inputs=("x", "y", "labels")
+):
     """``classification_proxy_loss`` as a module.
 
     Args:
@@ -131,27 +110,6 @@ class ClassificationProxyLoss(nn.Module):
         >>> ClassificationProxyLoss(multi_label=True)
         ClassificationProxyLoss(multi_label=True, reduction='mean', gather=False)
     """
-
-    def __init__(
-        self, multi_label: bool = False, reduction: Reduction = "mean", gather: bool = False
-    ) -> None:
-        super().__init__()
-        self.multi_label, self.reduction, self.gather = multi_label, reduction, gather
-
-    def forward(self, x: Tensor | None, y: Tensor | None, labels: Tensor) -> Tensor:
-        """Return ``classification_proxy_loss(x, y, labels)``."""
-        return classification_proxy_loss(
-            x,
-            y,
-            labels,
-            multi_label=self.multi_label,
-            reduction=self.reduction,
-            gather=self.gather,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return f"multi_label={self.multi_label}, reduction={self.reduction!r}, gather={self.gather}"
 
 
 def _as_logits(x: Any, y: Any) -> list[Tensor]:
@@ -173,15 +131,16 @@ def _as_logits(x: Any, y: Any) -> list[Tensor]:
     return [view]
 
 
-def _as_indices(labels: Any, rows: int, classes: int, device: torch.device) -> Tensor:
+def _as_indices(labels: Any, logits: Tensor) -> Tensor:
     """Return one class a row (B,)."""
-    labels = as_tensor(labels, "labels", f"whole numbers ({rows},), one class a row", device)
+    rows, classes = logits.shape
+    labels = as_tensor(labels, "labels", f"whole numbers ({rows},), one class a row", logits.device)
     if labels.shape == (rows, classes):
         raise ValueError(
             f"labels: expected one class index a row, shape ({rows},), got {(rows, classes)}; for "
             "several classes a row use multi_label=True, for one-hot rows labels.argmax(1)"
         )
-    labels = as_classes(labels, rows, device)
+    labels = as_classes(labels, rows, logits.device)
     if labels.device.type == "cpu" and bool(((labels < -1) | (labels >= classes)).any()):
         raise ValueError(
             f"labels: expected class indices from 0 to {classes - 1}, or −1 for none, got "
@@ -190,12 +149,13 @@ def _as_indices(labels: Any, rows: int, classes: int, device: torch.device) -> T
     return labels
 
 
-def _as_targets(labels: Any, rows: int, classes: int, device: torch.device) -> Tensor:
+def _as_targets(labels: Any, logits: Tensor) -> Tensor:
     """Return which classes a row has, (B, C)."""
-    labels = as_tensor(labels, "labels", f"{(rows, classes)}, which classes a row has", device)
-    if labels.shape != (rows, classes):
+    shape = tuple(logits.shape)
+    labels = as_tensor(labels, "labels", f"{shape}, which classes a row has", logits.device)
+    if labels.shape != shape:
         raise ValueError(
-            f"labels: with multi_label=True expected shape {(rows, classes)}, which classes a row "
+            f"labels: with multi_label=True expected shape {shape}, which classes a row "
             f"has, got {tuple(labels.shape)}"
         )
     if labels.is_complex():

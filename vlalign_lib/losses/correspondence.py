@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_floats,
-    as_number,
-    as_views,
-    check_choice,
-    check_same_device,
-    reduce_loss,
-)
+from vlalign_lib._module import FunctionModule, Share
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_floats, as_views, check_same_device
 
 Variant = Literal["plain", "cross", "full"]
 
@@ -24,6 +17,7 @@ Variant = Literal["plain", "cross", "full"]
 ALPHA: dict[str, float] = {"plain": 0.8, "cross": 0.2, "full": 0.8}
 
 
+@objective(views=None, gathers="values")
 def correspondence_loss(
     u: Tensor,
     v: Tensor,
@@ -33,10 +27,10 @@ def correspondence_loss(
     own: tuple[Tensor, Tensor] | None = None,
     crossed: tuple[Tensor, Tensor] | None = None,
     variant: Variant = "plain",
-    alpha: float | None = None,
+    alpha: Share | None = None,
     reduction: Reduction = "mean",
     gather: bool = False,
-) -> Tensor:
+) -> Any:
     r"""Return the loss of a correspondence autoencoder: reconstruction plus distance of the codes.
 
     .. math::
@@ -91,38 +85,21 @@ def correspondence_loss(
         >>> correspondence_loss(code, code, x, y, own=(x - 1, y), alpha=0.25).item()
         0.75
     """
-    u, v = (as_floats(code, name, "(B, k)") for code, name in ((u, "u"), (v, "v")))
-    if u.shape != v.shape:
-        raise ValueError(
-            f"u and v: expected codes of the same shape, got {tuple(u.shape)} and "
-            f"{tuple(v.shape)}; row i of one is the partner of row i of the other, and both have "
-            "as many dimensions"
-        )
-    x, y = as_views(_flat(x), _flat(y))
-    check_same_device(u, v, x, y)
-    if len(x) != len(u) or u.numel() == 0:
-        raise ValueError(
-            f"u and x: expected as many rows, at least 1, and codes of at least 1 dimension, got "
-            f"{tuple(u.shape)} and {tuple(x.shape)}"
-        )
-    check_choice(variant, "variant", tuple(ALPHA))
-    weight = ALPHA[variant] if alpha is None else as_number(alpha, "alpha", low=0.0)
-    if weight > 1:
-        raise ValueError(f"alpha: expected a number from 0 to 1, got {alpha!r}")
+    u, v, x, y = _as_codes_and_views(u, v, x, y)
+    guesses = _guesses(own, "own", variant != "cross", variant, (x, y))
+    guesses += _guesses(crossed, "crossed", variant != "plain", variant, (x, y))
+    alpha = ALPHA[variant] if alpha is None else alpha
     lost: Any = 0.0
-    for given, name, needed in (
-        (own, "own", variant != "cross"),
-        (crossed, "crossed", variant != "plain"),
-    ):
-        for target, guess in _targets(given, name, needed, variant, (x, y)):
-            lost = lost + _mean_square(target, guess)
-    values = (1 - weight) * lost + weight * _mean_square(u, v)
-    if gather:
-        (values,) = gather_rows(values)
-    return reduce_loss(values, reduction)
+    for target, guess in guesses:
+        lost = lost + _mean_square(target, guess)
+    return (1 - alpha) * lost + alpha * _mean_square(u, v)
 
 
-class CorrespondenceLoss(nn.Module):
+class CorrespondenceLoss(
+    FunctionModule,
+    function=correspondence_loss,
+    inputs=("u", "v", "x", "y", "own", "crossed"),
+):
     """``correspondence_loss`` as a module.
 
     Args:
@@ -142,46 +119,27 @@ class CorrespondenceLoss(nn.Module):
         CorrespondenceLoss(variant='cross', alpha=None, reduction='mean', gather=False)
     """
 
-    def __init__(
-        self,
-        variant: Variant = "plain",
-        alpha: float | None = None,
-        reduction: Reduction = "mean",
-        gather: bool = False,
-    ) -> None:
-        super().__init__()
-        self.variant, self.alpha, self.reduction, self.gather = variant, alpha, reduction, gather
 
-    def forward(
-        self,
-        u: Tensor,
-        v: Tensor,
-        x: Tensor,
-        y: Tensor,
-        *,
-        own: tuple[Tensor, Tensor] | None = None,
-        crossed: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        """Return ``correspondence_loss`` of the codes, the views and their reconstructions."""
-        return correspondence_loss(
-            u,
-            v,
-            x,
-            y,
-            own=own,
-            crossed=crossed,
-            variant=self.variant,
-            alpha=self.alpha,
-            reduction=self.reduction,
-            gather=self.gather,
-        )
+def _mean_square(a: Tensor, b: Tensor) -> Tensor:
+    return torch.square(a - b).mean(dim=1)  # (B,)
 
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return (
-            f"variant={self.variant!r}, alpha={self.alpha}, reduction={self.reduction!r}, "
-            f"gather={self.gather}"
+
+def _as_codes_and_views(u: Any, v: Any, x: Any, y: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    u, v = (as_floats(code, name, "(B, k)") for code, name in ((u, "u"), (v, "v")))
+    if u.shape != v.shape:
+        raise ValueError(
+            f"u and v: expected codes of the same shape, got {tuple(u.shape)} and "
+            f"{tuple(v.shape)}; row i of one is the partner of row i of the other, and both have "
+            "as many dimensions"
         )
+    x, y = as_views(_flat(x), _flat(y))
+    check_same_device(u, v, x, y)
+    if len(x) != len(u) or u.numel() == 0:
+        raise ValueError(
+            f"u and x: expected as many rows, at least 1, and codes of at least 1 dimension, got "
+            f"{tuple(u.shape)} and {tuple(x.shape)}"
+        )
+    return u, v, x, y
 
 
 def _flat(view: Any) -> Any:
@@ -189,7 +147,7 @@ def _flat(view: Any) -> Any:
     return view.flatten(1) if isinstance(view, Tensor) and view.ndim > 2 else view
 
 
-def _targets(
+def _guesses(
     given: Any, name: str, needed: bool, variant: str, views: tuple[Tensor, Tensor]
 ) -> list[tuple[Tensor, Tensor]]:
     """Return what is to be reconstructed beside what was, for one kind of reconstructions."""
@@ -214,7 +172,3 @@ def _targets(
             )
         pairs.append((target, guess))
     return pairs
-
-
-def _mean_square(a: Tensor, b: Tensor) -> Tensor:
-    return torch.square(a - b).mean(dim=1)  # (B,)

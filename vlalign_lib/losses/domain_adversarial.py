@@ -7,27 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_number,
-    as_views,
-    reduce_loss,
-)
+from vlalign_lib._module import FunctionModule, NotNegative
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_number
 
 
+@objective(same_width=True, gathers="values", autocast=True)
 def domain_adversarial_loss(
     x: Tensor,
     y: Tensor,
     discriminator: Callable[[Tensor], Tensor],
     *,
-    strength: float = 1.0,
+    strength: NotNegative = 1.0,
     reduction: Reduction = "mean",
     gather: bool = False,
-) -> Tensor:
+) -> Any:
     r"""Return the cross-entropy of telling the views apart, its gradient reversed for the encoders.
 
     .. math::
@@ -75,17 +72,13 @@ def domain_adversarial_loss(
         >>> round(domain_adversarial_loss(x, y, undecided).item(), 4)
         0.6931
     """
-    x, y = as_views(x, y, same_width=True)
     logits = discriminator(gradient_reversal(torch.cat([x, y]), strength))
     first, second = _as_logits(logits, len(x)).chunk(2)
     # −log of a probability is softplus of minus its logit; half precision ends here.
-    values = (functional.softplus(first) + functional.softplus(-second)) / 2  # (B,)
-    if gather:
-        (values,) = gather_rows(values)
-    return reduce_loss(values, reduction)
+    return (functional.softplus(first) + functional.softplus(-second)) / 2  # (B,)
 
 
-class DomainAdversarialLoss(nn.Module):
+class DomainAdversarialLoss(FunctionModule, function=domain_adversarial_loss, inputs=("x", "y")):
     """``domain_adversarial_loss`` as a module that owns the discriminator.
 
     Its parameters are the discriminator's: hand them to the optimiser together with those of the
@@ -110,34 +103,8 @@ class DomainAdversarialLoss(nn.Module):
         ['discriminator.weight', 'discriminator.bias']
     """
 
-    def __init__(
-        self,
-        discriminator: nn.Module,
-        strength: float = 1.0,
-        reduction: Reduction = "mean",
-        gather: bool = False,
-    ) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-        self.strength, self.reduction, self.gather = strength, reduction, gather
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return ``domain_adversarial_loss(x, y, discriminator)``, x and y (B, k)."""
-        return domain_adversarial_loss(
-            x,
-            y,
-            self.discriminator,
-            strength=self.strength,
-            reduction=self.reduction,
-            gather=self.gather,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return f"strength={self.strength}, reduction={self.reduction!r}, gather={self.gather}"
-
-
-def gradient_reversal(x: Tensor, strength: float = 1.0) -> Tensor:
+def gradient_reversal(x: Tensor, strength: NotNegative = 1.0) -> Tensor:
     r"""Return ``x`` as it is, and hand back :math:`-\lambda` times the gradient.
 
     .. math::
@@ -175,7 +142,7 @@ def gradient_reversal(x: Tensor, strength: float = 1.0) -> Tensor:
     return reversed_
 
 
-class GradientReversal(nn.Module):
+class GradientReversal(FunctionModule, function=gradient_reversal, inputs=("x",)):
     """``gradient_reversal`` as a layer.
 
     Args:
@@ -191,18 +158,6 @@ class GradientReversal(nn.Module):
         >>> GradientReversal(0.5)
         GradientReversal(strength=0.5)
     """
-
-    def __init__(self, strength: float = 1.0) -> None:
-        super().__init__()
-        self.strength = strength
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x``; its gradient comes back reversed."""
-        return gradient_reversal(x, self.strength)
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return f"strength={self.strength}"
 
 
 def reversal_schedule(progress: float, *, slope: float = 10.0) -> float:
@@ -236,11 +191,7 @@ def reversal_schedule(progress: float, *, slope: float = 10.0) -> float:
         >>> [round(reversal_schedule(t), 3) for t in (0, 0.1, 0.5, 1)]
         [0.0, 0.462, 0.987, 1.0]
     """
-    progress = as_number(progress, "progress", low=0.0)
-    if progress > 1:
-        raise ValueError(
-            f"progress: expected a share from 0 to 1, steps done over steps in all, got {progress}"
-        )
+    progress = as_number(progress, "progress", low=0.0, high=1.0)
     return math.tanh(as_number(slope, "slope", above=0.0) * progress / 2)
 
 

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_number,
-    as_views,
-    check_choice,
-    reduce_loss,
-    without_autocast,
-)
-from vlalign_lib.losses._scores import (
-    SIMILARITIES,
-    Similarity,
-    as_scalar,
-    comparable,
-    log_partitions,
-)
+from vlalign_lib._fast import fast
+from vlalign_lib._module import Count, FunctionModule, PositiveScalar, ShareBelowOne, keep_number
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_number
+from vlalign_lib.losses._cosine import Similarity, comparable
+
+Columns = Literal["all", "others", "none"]
 
 
+@objective(same_width=True)
 def info_nce_loss(
     x: Tensor,
     y: Tensor,
     *,
-    temperature: float | Tensor = 0.07,
+    temperature: PositiveScalar = 0.07,
     symmetric: bool = True,
     similarity: Similarity = "cosine",
-    label_smoothing: float = 0.0,
+    label_smoothing: ShareBelowOne = 0.0,
+    block_size: Count | None = None,
     gather: bool = False,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Any:
     r"""Ask of every item which of the batch is its partner: a classification into B classes.
 
     .. math::
@@ -57,6 +52,8 @@ def info_nce_loss(
         symmetric: ask in both directions and average.
         similarity: ``"cosine"`` (a row of zeros has cosine 0 with everything), or ``"dot"``.
         label_smoothing: ε in [0, 1).
+        block_size: how many rows are scored at a time; None to choose by memory. Value and
+            gradient are the same for any.
         gather: compute the loss of the rows of all processes together.
         reduction: ``"mean"`` over pairs, ``"sum"``, or ``"none"`` for each pair.
 
@@ -82,27 +79,59 @@ def info_nce_loss(
         >>> round(float(info_nce_loss(torch.eye(4), torch.eye(4), temperature=0.02)), 4)
         0.0
     """
-    x, y = as_views(x, y, same_width=True)
-    check_choice(similarity, "similarity", SIMILARITIES)
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
-    smoothing = as_number(label_smoothing, "label_smoothing", low=0)
-    if smoothing >= 1:
-        raise ValueError(f"label_smoothing: expected a number in [0, 1), got {smoothing:g}")
-    scale = 1 / as_scalar(temperature, "temperature", x, above=0)
-    x, y = gather_rows(x, y) if gather else (x, y)
-    with without_autocast(x.device):
-        u, v = comparable(x, similarity), comparable(y, similarity)
-        rows, columns, own = log_partitions(u, v, scale, columns="all" if symmetric else "none")
-        wanted = own
-        if smoothing > 0:
-            blurred = u @ v.mean(dim=0)
-            if symmetric:
-                blurred = (blurred + v @ u.mean(dim=0)) / 2
-            wanted = (1 - smoothing) * own + smoothing * scale * blurred
-        return reduce_loss(((rows + columns) / 2 if symmetric else rows) - wanted, reduction)
+    u, v = comparable(x, y, similarity)
+    columns: Columns = "all" if symmetric else "none"
+    over_texts, over_images, own = log_partitions(u, v, 1 / temperature, columns, block_size)
+    wanted = own
+    if label_smoothing > 0:
+        mean = u @ v.mean(dim=0)  # the mean score of each image, of each text
+        if symmetric:
+            mean = (mean + v @ u.mean(dim=0)) / 2
+        wanted = (1 - label_smoothing) * own + label_smoothing * (1 / temperature) * mean
+    return ((over_texts + over_images) / 2 if symmetric else over_texts) - wanted
 
 
-class InfoNCELoss(nn.Module):
+@fast("log_partitions")
+def log_partitions(
+    u: Tensor,
+    v: Tensor,
+    scale: float | Tensor,
+    columns: Columns = "all",
+    block_size: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return the logarithms of the sums of exp(z) over rows, columns and each row's own part.
+
+    With :math:`z_{ij} = c\,\langle u_i, v_j\rangle` and K = m/B columns of v for each row of u,
+    the columns :math:`iK, …, iK + K - 1` are row i's own.
+
+    Args:
+        u: (B, k) rows.
+        v: (m, k) columns, m a multiple of B.
+        scale: c, a number or a tensor without axes.
+        columns: over which rows to sum each column: ``"all"``; ``"others"`` without the one that
+            owns it (B > 1); ``"none"`` where the sums are not needed (they are 0 then).
+        block_size: how many rows are scored at a time, where the engine does it.
+
+    Returns:
+        Over rows (B,), over columns (m,), over each row's own columns (B,).
+    """
+    z = (scale * u) @ v.T  # (B, m)
+    none = u.new_zeros(len(v))
+    if len(u) == len(v) and columns != "others":
+        # A score less the logarithm of its share is the sum it has a share in. torch takes the
+        # shares in one pass and the sum in five; and the sum is then never less than its part.
+        own = z.diagonal()
+        over_columns = own - z.log_softmax(dim=0).diagonal() if columns == "all" else none
+        return own - z.log_softmax(dim=1).diagonal(), over_columns, own
+    owner = torch.arange(len(v), device=v.device) // (len(v) // len(u))
+    mine = owner == torch.arange(len(u), device=u.device)[:, None]
+    counted = z.masked_fill(mine, -torch.inf) if columns == "others" else z
+    over_columns = none if columns == "none" else counted.logsumexp(dim=0)
+    own = z.unflatten(1, (len(u), -1)).diagonal()  # (K, B)
+    return z.logsumexp(dim=1), over_columns, own.logsumexp(dim=0)
+
+
+class InfoNCELoss(FunctionModule, function=info_nce_loss, inputs=("x", "y", "temperature")):
     """InfoNCE as a module, with a temperature that may be learnt.
 
     Args:
@@ -128,42 +157,18 @@ class InfoNCELoss(nn.Module):
     log_temperature: Tensor
 
     def __init__(
-        self,
-        temperature: float = 0.07,
-        learnable: bool = False,
-        symmetric: bool = True,
-        similarity: Similarity = "cosine",
-        label_smoothing: float = 0.0,
-        gather: bool = False,
-        reduction: Reduction = "mean",
+        self, temperature: float = 0.07, learnable: bool = False, *args: Any, **settings: Any
     ) -> None:
-        super().__init__()
-        start = torch.tensor(as_number(temperature, "temperature", above=0)).log()
-        if learnable:
-            self.log_temperature = nn.Parameter(start)
-        else:
-            self.register_buffer("log_temperature", start)
+        super().__init__(*args, **settings)
         self.learnable = learnable
-        self.symmetric = symmetric
-        self.similarity: Similarity = similarity
-        self.label_smoothing = label_smoothing
-        self.gather = gather
-        self.reduction: Reduction = reduction
+        start = torch.tensor(as_number(temperature, "temperature", above=0)).log()
+        keep_number(self, "log_temperature", start, learnable)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor) -> Any:
         """Return the loss of the batch."""
-        return info_nce_loss(
-            x,
-            y,
-            temperature=self.log_temperature.exp(),
-            symmetric=self.symmetric,
-            similarity=self.similarity,
-            label_smoothing=self.label_smoothing,
-            gather=self.gather,
-            reduction=self.reduction,
-        )
+        return super().forward(x, y, self.log_temperature.exp())
 
     def extra_repr(self) -> str:
         """Return the settings."""
         now = self.log_temperature.exp().item()
-        return f"temperature={now:.4g}, learnable={self.learnable}, symmetric={self.symmetric}"
+        return f"temperature={now:.4g}, learnable={self.learnable}, {super().extra_repr()}"

@@ -5,37 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_floats,
-    check_choice,
-    check_same_device,
-    reduce_loss,
-    without_autocast,
-)
-from vlalign_lib.losses._scores import (
-    SIMILARITIES,
-    Columns,
-    Similarity,
-    as_scalar,
-    comparable,
-    log_partitions,
-)
+from vlalign_lib._module import FunctionModule, PositiveScalar
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_floats, check_same_device
+from vlalign_lib.losses._cosine import Similarity, comparable
+from vlalign_lib.losses.info_nce import Columns, log_partitions
 
 
+def as_clips(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Return clips (B, k) and captions (B, K, k), K = 1 where there is no axis for it.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    x = as_floats(x, "x", "(B, k)")
+    single = isinstance(y, Tensor) and y.ndim == 2
+    y = as_floats(y, "y", "(B, k)")[:, None] if single else as_floats(y, "y", "(B, K, k)")
+    if x.shape[0] != y.shape[0] or x.shape[1] != y.shape[2]:
+        raise ValueError(
+            f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected (B, k) and (B, K, k), y[i] the "
+            "candidate captions of clip i, embedded into as many dimensions"
+        )
+    if 0 in y.shape:
+        raise ValueError(f"y: need clips, captions and dimensions, got {tuple(y.shape)}")
+    check_same_device(x, y)
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype), y.to(dtype)
+
+
+@objective(views=as_clips)
 def mil_nce_loss(
     x: Tensor,
     y: Tensor,
     *,
-    temperature: float | Tensor = 1.0,
+    temperature: PositiveScalar = 1.0,
     similarity: Similarity = "dot",
     as_released: bool = False,
     gather: bool = False,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Any:
     r"""Ask that any of a clip's K candidate captions stand out from those of other clips.
 
     .. math::
@@ -86,34 +96,18 @@ def mil_nce_loss(
         >>> round(float(mil_nce_loss(clips, captions, as_released=True)), 4)
         0.6931
     """
-    x = as_floats(x, "x", "(B, k)")
-    y = as_candidates(y)
-    if x.shape[0] != y.shape[0] or x.shape[1] != y.shape[2]:
-        raise ValueError(
-            f"x {tuple(x.shape)} and y {tuple(y.shape)}: expected (B, k) and (B, K, k), y[i] the "
-            "candidate captions of clip i, embedded into as many dimensions"
-        )
-    if 0 in y.shape:
-        raise ValueError(f"y: need clips, captions and dimensions, got {tuple(y.shape)}")
-    check_same_device(x, y)
-    check_choice(similarity, "similarity", SIMILARITIES)
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
-    dtype = torch.promote_types(x.dtype, y.dtype)
-    x, y = x.to(dtype), y.to(dtype)
-    scale = 1 / as_scalar(temperature, "temperature", x, above=0)
-    x, y = gather_rows(x, y) if gather else (x, y)
-    with without_autocast(x.device):
-        u, v = comparable(x, similarity), comparable(y, similarity)
-        which: Columns = "all" if as_released else "others"
-        if len(u) == 1 and not as_released:
-            which = "none"
-        total, columns, own = log_partitions(u, v.flatten(0, 1), scale, columns=which)
-        if which != "none":
-            total = torch.logaddexp(total, columns.unflatten(0, v.shape[:2]).logsumexp(dim=1))
-        return reduce_loss(total - own, reduction)
+    candidates = y.shape[1]
+    u, v = comparable(x, y.flatten(0, 1), similarity)
+    alone = len(u) == 1 and not as_released  # nobody else's captions, and no other clips
+    columns: Columns = "none" if alone else "all" if as_released else "others"
+    total, over_clips, own = log_partitions(u, v, 1 / temperature, columns)
+    if not alone:
+        others = over_clips.unflatten(0, (len(u), candidates)).logsumexp(dim=1)
+        total = torch.logaddexp(total, others)
+    return total - own
 
 
-class MILNCELoss(nn.Module):
+class MILNCELoss(FunctionModule, function=mil_nce_loss, inputs=("x", "y")):
     """MIL-NCE as a module.
 
     Args:
@@ -131,41 +125,3 @@ class MILNCELoss(nn.Module):
         >>> round(float(MILNCELoss()(torch.zeros(2, 3), torch.zeros(2, 4, 3))), 4)  # log 3
         1.0986
     """
-
-    def __init__(
-        self,
-        temperature: float = 1.0,
-        similarity: Similarity = "dot",
-        as_released: bool = False,
-        gather: bool = False,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.similarity: Similarity = similarity
-        self.as_released = as_released
-        self.gather = gather
-        self.reduction: Reduction = reduction
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of the batch."""
-        return mil_nce_loss(
-            x,
-            y,
-            temperature=self.temperature,
-            similarity=self.similarity,
-            as_released=self.as_released,
-            gather=self.gather,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Return the settings."""
-        return f"temperature={self.temperature}, as_released={self.as_released}"
-
-
-def as_candidates(y: Any) -> Tensor:
-    """Return captions (B, K, k), one candidate each where there is no axis for them."""
-    if isinstance(y, Tensor) and y.ndim == 2:
-        return as_floats(y, "y", "(B, k)")[:, None]
-    return as_floats(y, "y", "(B, K, k)")

@@ -6,41 +6,37 @@ from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_number,
-    as_tensor,
-    check_choice,
-    reduce_loss,
-    without_autocast,
-)
+from vlalign_lib._module import FunctionModule, NotNegative, Positive, check_settings
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_tensor, without_autocast
 from vlalign_lib.temporal import pairwise_s2dtw, permute_in_time
-from vlalign_lib.temporal.sequence_cost import METRICS, Metric
+from vlalign_lib.temporal.sequence_cost import Metric
 
 
+@objective(views=None, gathers="nothing", autocast=True)
 def s2dtw_contrastive_loss(
     x: Tensor,
     y: Tensor,
     *,
-    gamma: float = 0.1,
+    gamma: NotNegative = 0.1,
     dummy: float = 0.5,
     smoothing: bool = True,
     weak: bool = True,
     cost: Metric = "shifted_cosine",
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
     symmetric: bool = False,
     lengths_x: Tensor | ArrayLike | None = None,
     lengths_y: Tensor | ArrayLike | None = None,
-    augment: float | None = None,
+    augment: Positive | None = None,
     generator: torch.Generator | None = None,
     max_cells: int | None = None,
     gather: bool = False,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Any:
     r"""Ask that every sequence of captions aligns better with its own clips than with others'.
 
     .. math::
@@ -108,18 +104,8 @@ def s2dtw_contrastive_loss(
         >>> round(s2dtw_contrastive_loss(clips, clips.flip(0)).item(), 4)
         5.908
     """
-    temperature = as_number(temperature, "temperature", above=0)
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
-    for name, values in (("x", x), ("y", y)):
-        if isinstance(values, Tensor) and len(values.shape) and len(values) == 0:
-            raise ValueError(f"{name}: needs at least one sequence, got {tuple(values.shape)}")
-    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.shape[:1] != y.shape[:1]:
-        raise ValueError(
-            f"x has {len(x)} sequences and y has {len(y)}: sequence i of one must belong to "
-            "sequence i of the other"
-        )
+    _check_sequences(x, y)
     if augment is not None:
-        augment = as_number(augment, "augment", above=0)
         x, _ = permute_in_time(x, temperature=augment, lengths=lengths_x, generator=generator)
         y, _ = permute_in_time(y, temperature=augment, lengths=lengths_y, generator=generator)
     if gather:
@@ -142,19 +128,14 @@ def s2dtw_contrastive_loss(
         losses = cross_entropy(scores.T, own, reduction="none")
         if symmetric:
             losses = (losses + cross_entropy(scores, own, reduction="none")) / 2
-        return reduce_loss(losses, reduction)
+        return losses
 
 
-def _gathered(x: Tensor, y: Tensor, lengths_x: Any, lengths_y: Any) -> tuple[Any, ...]:
-    lengths = [
-        None if given is None else as_tensor(given, name, "one whole number a sequence", x.device)
-        for name, given in (("lengths_x", lengths_x), ("lengths_y", lengths_y))
-    ]
-    rows = iter(gather_rows(x, y, *(given for given in lengths if given is not None)))
-    return next(rows), next(rows), *(None if given is None else next(rows) for given in lengths)
-
-
-class S2DTWContrastiveLoss(nn.Module):
+class S2DTWContrastiveLoss(
+    FunctionModule,
+    function=s2dtw_contrastive_loss,
+    inputs=("x", "y", "lengths_x", "lengths_y", "generator", "augment"),
+):
     """Compute :func:`s2dtw_contrastive_loss`, as a module.
 
     Args:
@@ -181,35 +162,9 @@ class S2DTWContrastiveLoss(nn.Module):
         0.0027
     """
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 0.1,
-        dummy: float = 0.5,
-        smoothing: bool = True,
-        weak: bool = True,
-        cost: Metric = "shifted_cosine",
-        temperature: float = 1.0,
-        symmetric: bool = False,
-        augment: float | None = None,
-        max_cells: int | None = None,
-        gather: bool = False,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        check_choice(cost, "cost", METRICS)
-        check_choice(reduction, "reduction", ("mean", "sum", "none"))
-        self.gamma = as_number(gamma, "gamma", low=0)
-        self.dummy = as_number(dummy, "dummy")
-        self.smoothing = smoothing
-        self.weak = weak
-        self.cost: Metric = cost
-        self.temperature = as_number(temperature, "temperature", above=0)
-        self.symmetric = symmetric
-        self.augment = None if augment is None else as_number(augment, "augment", above=0)
-        self.max_cells = max_cells
-        self.gather = gather
-        self.reduction: Reduction = reduction
+    def __init__(self, *, augment: float | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.augment = check_settings(s2dtw_contrastive_loss, {"augment": augment})["augment"]
 
     def forward(
         self,
@@ -218,28 +173,27 @@ class S2DTWContrastiveLoss(nn.Module):
         lengths_x: Tensor | ArrayLike | None = None,
         lengths_y: Tensor | ArrayLike | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
+    ) -> Any:
         """Return the loss of clips (B, n, d) and captions (B, m, d)."""
-        return s2dtw_contrastive_loss(
-            x,
-            y,
-            gamma=self.gamma,
-            dummy=self.dummy,
-            smoothing=self.smoothing,
-            weak=self.weak,
-            cost=self.cost,
-            temperature=self.temperature,
-            symmetric=self.symmetric,
-            lengths_x=lengths_x,
-            lengths_y=lengths_y,
-            augment=self.augment if self.training else None,
-            generator=generator,
-            max_cells=self.max_cells,
-            gather=self.gather,
-            reduction=self.reduction,
+        augment = self.augment if self.training else None
+        return super().forward(x, y, lengths_x, lengths_y, generator, augment)
+
+
+def _check_sequences(x: Any, y: Any) -> None:
+    for name, values in (("x", x), ("y", y)):
+        if isinstance(values, Tensor) and len(values.shape) and len(values) == 0:
+            raise ValueError(f"{name}: needs at least one sequence, got {tuple(values.shape)}")
+    if isinstance(x, Tensor) and isinstance(y, Tensor) and x.shape[:1] != y.shape[:1]:
+        raise ValueError(
+            f"x has {len(x)} sequences and y has {len(y)}: sequence i of one must belong to "
+            "sequence i of the other"
         )
 
-    def extra_repr(self) -> str:
-        """Return the settings, as ``print`` shows them."""
-        names = ("gamma", "dummy", "smoothing", "weak", "cost", "temperature", "symmetric")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+def _gathered(x: Tensor, y: Tensor, lengths_x: Any, lengths_y: Any) -> tuple[Any, ...]:
+    lengths = [
+        None if given is None else as_tensor(given, name, "one whole number a sequence", x.device)
+        for name, given in (("lengths_x", lengths_x), ("lengths_y", lengths_y))
+    ]
+    rows = iter(gather_rows(x, y, *(given for given in lengths if given is not None)))
+    return next(rows), next(rows), *(None if given is None else next(rows) for given in lengths)

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_number,
-    as_views,
-    check_choice,
-    reduce_loss,
-    without_autocast,
-)
-from vlalign_lib.losses._scores import (
-    SIMILARITIES,
-    Similarity,
-    as_scalar,
-    comparable,
-    sigmoid_sums,
-)
+from vlalign_lib._fast import fast
+from vlalign_lib._module import FunctionModule, PositiveScalar, Scalar, keep_number
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction, as_number
+from vlalign_lib.losses._cosine import Similarity, comparable
 
 
+@objective(same_width=True)
 def sigmoid_pair_loss(
     x: Tensor,
     y: Tensor,
     *,
-    scale: float | Tensor = 10.0,
-    bias: float | Tensor = -10.0,
+    scale: PositiveScalar = 10.0,
+    bias: Scalar = -10.0,
     similarity: Similarity = "cosine",
     gather: bool = False,
     reduction: Reduction = "mean",
-) -> Tensor:
+) -> Any:
     r"""Ask of every image and every text whether they belong together.
 
     .. math::
@@ -77,18 +70,20 @@ def sigmoid_pair_loss(
         >>> round(float(sigmoid_pair_loss(x, x, bias=0.0)), 4)  # 4 log 2
         2.7726
     """
-    x, y = as_views(x, y, same_width=True)
-    check_choice(similarity, "similarity", SIMILARITIES)
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
-    c = as_scalar(scale, "scale", x, above=0)
-    b = as_scalar(bias, "bias", x, above=None)
-    x, y = gather_rows(x, y) if gather else (x, y)
-    with without_autocast(x.device):
-        sums = sigmoid_sums(comparable(x, similarity), comparable(y, similarity), c, b)
-        return reduce_loss(sums, reduction)
+    return sigmoid_sums(*comparable(x, y, similarity), scale, bias)
 
 
-class SigmoidPairLoss(nn.Module):
+@fast("sigmoid_sums")
+def sigmoid_sums(u: Tensor, v: Tensor, scale: float | Tensor, bias: float | Tensor) -> Tensor:
+    r"""Return :math:`\sum_j \log(1 + e^{-t_{ij}(c\langle u_i, v_j\rangle + b)})`, t = ±1, (B,)."""
+    z = (scale * u) @ v.T + bias  # (B, B)
+    partners = torch.eye(len(u), dtype=torch.bool, device=u.device)
+    return F.softplus(torch.where(partners, -z, z), threshold=50).sum(dim=1)
+
+
+class SigmoidPairLoss(
+    FunctionModule, function=sigmoid_pair_loss, inputs=("x", "y", "scale", "bias")
+):
     """The sigmoid loss as a module, with scale and bias that are learnt.
 
     Args:
@@ -120,38 +115,21 @@ class SigmoidPairLoss(nn.Module):
         scale: float = 10.0,
         bias: float = -10.0,
         learnable: bool = True,
-        similarity: Similarity = "cosine",
-        gather: bool = False,
-        reduction: Reduction = "mean",
+        *args: Any,
+        **settings: Any,
     ) -> None:
-        super().__init__()
-        starts = {
-            "log_scale": torch.tensor(as_number(scale, "scale", above=0)).log(),
-            "bias": torch.tensor(as_number(bias, "bias")),
-        }
-        for name, start in starts.items():
-            if learnable:
-                self.register_parameter(name, nn.Parameter(start))
-            else:
-                self.register_buffer(name, start)
+        super().__init__(*args, **settings)
         self.learnable = learnable
-        self.similarity: Similarity = similarity
-        self.gather = gather
-        self.reduction: Reduction = reduction
+        start = torch.tensor(as_number(scale, "scale", above=0)).log()
+        keep_number(self, "log_scale", start, learnable)
+        keep_number(self, "bias", torch.tensor(as_number(bias, "bias")), learnable)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor) -> Any:
         """Return the loss of the batch."""
-        return sigmoid_pair_loss(
-            x,
-            y,
-            scale=self.log_scale.exp(),
-            bias=self.bias,
-            similarity=self.similarity,
-            gather=self.gather,
-            reduction=self.reduction,
-        )
+        return super().forward(x, y, self.log_scale.exp(), self.bias)
 
     def extra_repr(self) -> str:
         """Return the settings."""
         scale, bias = self.log_scale.exp().item(), self.bias.item()
-        return f"scale={scale:.4g}, bias={bias:.4g}, learnable={self.learnable}"
+        shown = f"scale={scale:.4g}, bias={bias:.4g}, learnable={self.learnable}"
+        return f"{shown}, {super().extra_repr()}"

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._tensors import (
-    Reduction,
-    as_classes,
-    as_number,
-    as_views,
-    check_choice,
-    reduce_loss,
-    without_autocast,
-)
-from vlalign_lib.losses._cosine import unit_rows
-from vlalign_lib.losses._mining import (
-    MININGS,
+from vlalign_lib._module import FunctionModule, NotNegative
+from vlalign_lib._objective import objective
+from vlalign_lib._tensors import Reduction
+from vlalign_lib.losses._cosine import comparable
+from vlalign_lib.losses._triplets import (
     Mined,
     Mining,
     Rule,
     check_generator,
     directions,
+    draw,
     mined_hinges,
-    random_negatives,
 )
 
 
@@ -37,8 +29,10 @@ class TripletStatistics:
 
     The numbers are tensors without axes, on the device of the batch: nothing waits for them until
     they are printed. An active fraction that falls towards 0 says that the loss has nothing left
-    to learn from; a mean cosine towards 1 that the space collapses onto one point (with the
-    hardest negatives, be alarmed above 0.95).
+    to learn from. A loss that stands at the margin is not yet a collapsed space (a pair that is
+    its own stranger does it too), and neither is a mean cosine across the views an alarm: where
+    pictures lie on one point and texts on another it is anything between −1 and 1. Watch the
+    cosines within each view, and retrieval on pairs that were held out.
 
     Attributes:
         active: triplets whose hinge is greater than zero.
@@ -57,51 +51,20 @@ class TripletStatistics:
     mean_cosine: Tensor
 
 
-@overload
+@objective(same_width=True)
 def triplet_loss(
     x: Tensor,
     y: Tensor,
     labels: Any = None,
     *,
-    margin: float = ...,
-    mining: Mining = ...,
-    intra: bool = ...,
-    gather: bool = ...,
-    reduction: Reduction = ...,
-    generator: torch.Generator | None = ...,
-    return_statistics: Literal[False] = ...,
-) -> Tensor: ...
-
-
-@overload
-def triplet_loss(
-    x: Tensor,
-    y: Tensor,
-    labels: Any = None,
-    *,
-    margin: float = ...,
-    mining: Mining = ...,
-    intra: bool = ...,
-    gather: bool = ...,
-    reduction: Reduction = ...,
-    generator: torch.Generator | None = ...,
-    return_statistics: Literal[True],
-) -> tuple[Tensor, TripletStatistics]: ...
-
-
-def triplet_loss(
-    x: Tensor,
-    y: Tensor,
-    labels: Any = None,
-    *,
-    margin: float = 0.2,
+    margin: NotNegative = 0.2,
     mining: Mining = "semi-hard",
     intra: bool = False,
     gather: bool = False,
     reduction: Reduction = "mean",
     generator: torch.Generator | None = None,
     return_statistics: bool = False,
-) -> Tensor | tuple[Tensor, TripletStatistics]:
+) -> Any:
     r"""Ask that a partner be more similar than a stranger, by a margin, in both directions.
 
     .. math::
@@ -175,36 +138,28 @@ def triplet_loss(
         >>> int(seen.active), int(seen.triplets)
         (0, 4)
     """
-    x, y = as_views(x, y, same_width=True)
-    margin = as_number(margin, "margin", low=0)
-    check_choice(mining, "mining", MININGS)
-    check_choice(reduction, "reduction", ("mean", "sum", "none"))
     if labels is None:
         if intra:
             raise ValueError(
                 "intra=True: without labels an item has no other positive in its own view; pass "
                 "labels, or leave intra out"
             )
-        x, y = gather_rows(x, y) if gather else (x, y)
         labels = torch.arange(len(x), device=x.device)
-    else:
-        labels = as_classes(labels, len(x), x.device)
-        x, y, labels = gather_rows(x, y, labels) if gather else (x, y, labels)
     if mining == "random":
         check_generator(generator, gather)
-
-    with without_autocast(x.device):
-        u, v = unit_rows(x), unit_rows(y)
-        mined = []
-        for anchors, others in directions(u, v, intra):
-            picks = draw(labels, generator) if mining == "random" else None
-            rule = Rule(labels, margin, mining, picks=picks, within=anchors is others)
-            mined.append(mined_hinges(anchors, others, rule, pooled=reduction != "none"))
-        loss = reduce_hinges(mined, reduction, over_active=mining == "all")
-        return (loss, statistics(mined, u, v)) if return_statistics else loss
+    u, v = comparable(x, y)
+    mined = []
+    for anchors, others in directions(u, v, intra):
+        picks = draw(labels, generator) if mining == "random" else None
+        rule = Rule(labels, margin, mining, picks=picks, within=anchors is others)
+        mined.append(Mined(*mined_hinges(anchors, others, rule, pooled=reduction != "none")))
+    values = added(mined, over_active=mining == "all")
+    return (*values, statistics(mined, u, v)) if return_statistics else values
 
 
-class TripletLoss(nn.Module):
+class TripletLoss(
+    FunctionModule, function=triplet_loss, inputs=("x", "y", "labels", "return_statistics")
+):
     """The triplet loss over both directions as a module.
 
     Args:
@@ -230,59 +185,19 @@ class TripletLoss(nn.Module):
         0.0
     """
 
-    def __init__(
-        self,
-        margin: float = 0.2,
-        mining: Mining = "semi-hard",
-        intra: bool = False,
-        gather: bool = False,
-        reduction: Reduction = "mean",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.margin = margin
-        self.mining: Mining = mining
-        self.intra = intra
-        self.gather = gather
-        self.reduction: Reduction = reduction
-        self.generator = generator
-        self.statistics: TripletStatistics | None = None
+    statistics: TripletStatistics | None = None
 
-    def forward(self, x: Tensor, y: Tensor, labels: Any = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, labels: Any = None) -> Any:
         """Return the loss of the batch and keep its statistics."""
-        loss, self.statistics = triplet_loss(
-            x,
-            y,
-            labels,
-            margin=self.margin,
-            mining=self.mining,
-            intra=self.intra,
-            gather=self.gather,
-            reduction=self.reduction,
-            generator=self.generator,
-            return_statistics=True,
-        )
+        loss, self.statistics = super().forward(x, y, labels, return_statistics=True)
         return loss
 
-    def extra_repr(self) -> str:
-        """Return the settings."""
-        return f"margin={self.margin}, mining={self.mining!r}, intra={self.intra}"
 
-
-def draw(labels: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return for each row the number of a random row of another class."""
-    device = labels.device if generator is None else generator.device
-    numbers = torch.rand(len(labels), generator=generator, dtype=torch.float64, device=device)
-    return random_negatives(labels, numbers.to(labels.device))
-
-
-def reduce_hinges(mined: list[Mined], reduction: Reduction, *, over_active: bool) -> Tensor:
-    """Return the mean of the hinges over the active or over all triplets, their sum, or each."""
+def added(mined: list[Mined], *, over_active: bool) -> tuple[Tensor, Tensor]:
+    """Return the hinges (B,) of all directions, and how many triplets the mean is over."""
     hinges = torch.stack([each.hinge for each in mined]).sum(dim=0)
-    if reduction != "mean":
-        return reduce_loss(hinges, reduction)
     counts = [each.active if over_active else each.triplets for each in mined]
-    return hinges.sum() / torch.stack(counts).sum().clamp(min=1)
+    return hinges, torch.stack(counts)
 
 
 @torch.no_grad()

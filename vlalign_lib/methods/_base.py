@@ -24,7 +24,7 @@ from vlalign_lib._validate import (
 )
 from vlalign_lib.linear._base import Name
 from vlalign_lib.methods._inputs import NetworkInputs, Rows, check_near, float32_on_cpu, item_shape
-from vlalign_lib.models.encoders import VectorEncoder, encoder_for, random_shift
+from vlalign_lib.models.encoders import VectorEncoder, as_widths, encoder_for, random_shift
 from vlalign_lib.training import FitConfig, FitContext, fit, seeded
 
 EMBEDDED_AT_ONCE = 1024
@@ -57,13 +57,6 @@ class TwoViewNetwork(nn.Module):
         return self.encode(x, "images"), self.encode(y, "texts")
 
 
-def _as_widths(value: Any, name: str) -> tuple[int, ...]:
-    """Return the widths of hidden layers."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
-        raise ValueError(f"{name}: expected a sequence of widths such as (64,), got {value!r}")
-    return tuple(as_whole(width, f"{name}[{i}]") for i, width in enumerate(value))
-
-
 def as_missing(value: Any, name: str) -> float:
     """Return the share of the pairs, for each view, that training shows without the other one."""
     share = as_number(value, name)
@@ -85,7 +78,7 @@ class DeepMethod(NetworkInputs):
     needs_strangers: ClassVar[bool] = False  # other pairs of the batch, to be told apart from
     _rules: ClassVar[dict[str, Rule]] = {
         "n_components": as_whole,
-        "hidden": _as_widths,
+        "hidden": as_widths,
         "channels": as_whole,
         "dropout": partial(as_number, low=0),
         "shift": partial(as_whole, least=0),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vlalign_lib._validate import Rule, is_whole
+from vlalign_lib.linear._base import Name
 from vlalign_lib.losses import classification_proxy_loss, contrastive_pair_loss
 from vlalign_lib.methods._base import DeepMethod, TwoViewNetwork
 from vlalign_lib.methods._inputs import own_classes
@@ -64,7 +67,8 @@ class CCL(DeepMethod):
             [m - \lVert u_i - v_j \rVert]_+^2 & c_i \ne c_j
         \end{cases} \; + \; \beta \, \mathcal L_{\text{classes}}
 
-    on unit vectors u and v, with a softmax classifier for each view in the second term.
+    on unit vectors u and v, with a softmax classifier for each view in the second term. What is
+    embedded are these unit vectors.
 
     The paper has two streams, the whole items and their parts. Feature vectors have no parts, so
     that only the coarse one is left of it; for pictures ``regions`` adds the fine one, with the
@@ -150,3 +154,8 @@ class CCL(DeepMethod):
             parts.image_classes(u), parts.text_classes(v), labels, gather=True
         )
         return pairs + self.class_weight * classes
+
+    def _output(self, codes: NDArray[np.float64], view: Name) -> NDArray[np.float64]:
+        lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+        unit: NDArray[np.float64] = codes / np.maximum(lengths, 1e-12)  # as torch's normalize
+        return unit

@@ -12,7 +12,6 @@ from vlalign_lib.metrics.classes import (
     mean_average_precision,
 )
 from vlalign_lib.metrics.curves import PrecisionRecall, precision_recall_curve
-from vlalign_lib.metrics.intervals import Interval, bootstrap_interval
 from vlalign_lib.metrics.pairs import (
     mean_reciprocal_rank,
     median_rank,
@@ -20,7 +19,12 @@ from vlalign_lib.metrics.pairs import (
     ranks_from_scores,
     recall_at_k,
 )
-from vlalign_lib.metrics.report import RetrievalReport, retrieval_report
+from vlalign_lib.metrics.report import (
+    Interval,
+    RetrievalReport,
+    bootstrap_interval,
+    retrieval_report,
+)
 from vlalign_lib.metrics.search import nearest
 
 __all__ = [

@@ -7,24 +7,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib._validate import is_one_of
-from vlalign_lib.metrics._arrays import (
+from vlalign_lib._fast import fast
+from vlalign_lib._scores import (
+    Similarity,
     as_class_labels,
     as_cutoff,
-    count_items,
-    cuda_device,
-    like,
-)
-from vlalign_lib.metrics._harmonic import harmonic_numbers
-from vlalign_lib.metrics._similarity import (
-    Similarity,
-    as_pair,
+    as_items,
+    beside,
     check_similarity,
+    like,
     score_blocks,
 )
+from vlalign_lib._validate import as_array, is_one_of, is_tensor
 from vlalign_lib.metrics.curves import precision_recall_curve
+from vlalign_lib.metrics.pairs import harmonic_numbers
 
 Normalise = Literal["relevant", "hits"]
+NARROW = 16  # a tie is at most so many tolerances wide: a long chain of distinct scores is none
+SHORT = 16  # so many places are added one by one, where harmonic numbers would cancel
 
 
 def mean_average_precision(
@@ -212,12 +212,10 @@ def average_precision(
     if last == depth:
         found = float(curve.hits[depth - 1])
         return gain / found if found > 0 else 0.0
-    from vlalign_lib.metrics import _kernels
-
     hits = round(curve.hits[first - 1]) if first > 0 else 0
     inside = round(curve.hits[last - 1]) - hits
     return float(
-        _kernels.expected_cut(
+        expected_cut(
             first,
             hits,
             last - first,
@@ -268,22 +266,14 @@ def chance_average_precision(
         >>> round(chance_average_precision(labels, labels), 4)
         0.2338
     """
-    from vlalign_lib.metrics import _kernels
-
     by_hits = _divides_by_hits(normalise)
-    n = count_items(query_labels, "query_labels")
-    m = count_items(gallery_labels, "gallery_labels")
+    n = as_items(query_labels, "query_labels").shape[0]
+    m = as_items(gallery_labels, "gallery_labels").shape[0]
     _, starts, stops = _by_class(query_labels, gallery_labels, n, m)
     depth = m if top_k is None else as_cutoff(top_k, m, "top_k")
-    harmonic = harmonic_numbers(m)
-    counts, queries = np.unique(stops - starts, return_counts=True)
-    nothing, everything = np.zeros(1, np.int64), np.array([m])
-    values = [
-        _kernels.expected_average_precision(
-            nothing, everything, counts[i : i + 1], int(count > 0), depth, by_hits, harmonic
-        )
-        for i, count in enumerate(counts)
-    ]
+    relevant, queries = np.unique(stops - starts, return_counts=True)
+    one_tie = np.tile(np.array([0, m, 0]), (len(relevant), 1))
+    values = expected_precisions(one_tie, relevant[:, None], depth, by_hits, harmonic_numbers(m))
     return float(np.average(values, weights=queries))
 
 
@@ -299,33 +289,192 @@ def query_precisions(
     """Return the expected average precision (n,) of every query."""
     check_similarity(similarity)
     by_hits = _divides_by_hits(normalise)
-    n, m = count_items(queries, "queries"), count_items(gallery, "gallery")
+    queries, gallery = as_items(queries, "queries"), as_items(gallery, "gallery")
+    n, m = queries.shape[0], gallery.shape[0]
     order, starts, stops = _by_class(query_labels, gallery_labels, n, m)
     depth = m if top_k is None else as_cutoff(top_k, m, "top_k")
     harmonic = harmonic_numbers(m)
-    device = cuda_device(queries, gallery)
-    if device is not None:
-        from vlalign_lib.metrics import _device
-
-        return _device.average_precisions(
-            queries, gallery, similarity, order, starts, stops, depth, by_hits, harmonic, device
-        )
-    queries, gallery = as_pair(queries, gallery, similarity)
-    from vlalign_lib.metrics import _kernels
-
     values = np.empty(n)
     same_class_together = np.lexsort((stops, starts))
     for which, scores, tolerance in score_blocks(
         queries, gallery, similarity, query_order=same_class_together, gallery_order=order
     ):
-        first, last = starts[which], stops[which]
-        changes = np.flatnonzero(np.diff(first) | np.diff(last)) + 1
-        for top, bottom in zip([0, *changes], [*changes, len(which)], strict=True):
-            scores[top:bottom, first[top] : last[top]].sort(axis=1)
-        found = np.empty(len(which))
-        _kernels.average_precisions(scores, first, last, tolerance, depth, by_hits, harmonic, found)
-        values[which] = found
+        values[which] = precisions_of_scores(
+            scores, starts[which], stops[which], tolerance, depth, by_hits, harmonic
+        )
     return values
+
+
+@fast("average_precisions")
+def precisions_of_scores(
+    scores: Any,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    tolerance: Any,
+    top_k: int,
+    by_hits: bool,
+    harmonic: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the expected average precision (b,) of rows of scores (b, m), which it may overwrite.
+
+    The relevant items of row i are the columns ``starts[i]`` to ``stops[i]``. Only their scores
+    are sorted; every item is then counted, in a tie of relevant ones or between two of them.
+    """
+    first, end = beside(starts, scores)[:, None], beside(stops, scores)[:, None]
+    most = max(int((stops - starts).max()), 1)
+    columns = first + beside(np.arange(most), scores)
+    row = beside(np.arange(len(scores)), scores)[:, None]
+    relevant = scores[row, columns.clip(max=scores.shape[1] - 1)]
+    relevant[columns >= end] = np.inf
+    relevant = relevant.sort(1).values if is_tensor(relevant) else np.sort(relevant, axis=1)
+    lower, upper, sizes = tie_blocks(
+        as_array(relevant, "relevant"), as_array(tolerance, "tolerance")
+    )
+    counts = _count_in_blocks(scores, lower, upper)
+    return expected_precisions(counts, sizes, top_k, by_hits, harmonic)
+
+
+@fast("tie_blocks")
+def tie_blocks(
+    ascending: NDArray[np.floating], tolerance: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64]]:
+    """Gather relevant scores that tie: (b, r), ascending, filled up with infinity.
+
+    Scores nearer than twice the tolerance share a block, as long as it stays narrow. Block g of a
+    row claims every score s with ``lower[g] <= s < upper[g]``; the claims ascend and do not
+    overlap, and infinity fills up the (b, r + 1) ends. ``sizes`` (b, r) counts relevant items.
+    """
+    rows, most = ascending.shape
+    block = np.zeros((rows, most), dtype=np.int64)
+    first = ascending[:, 0]
+    with np.errstate(invalid="ignore"):  # infinity less infinity begins a block, which is empty
+        for i in range(1, most):
+            near = ascending[:, i] - ascending[:, i - 1] <= 2 * tolerance
+            narrow = ascending[:, i] - first <= NARROW * tolerance
+            first = np.where(near & narrow, first, ascending[:, i])
+            block[:, i] = block[:, i - 1] + ~(near & narrow)
+    stop = np.nextafter(ascending + tolerance[:, None], np.inf, dtype=ascending.dtype)
+    stop[:, :-1] = np.minimum(stop[:, :-1], ascending[:, 1:])
+    start = ascending - tolerance[:, None]
+    start[:, 1:] = np.maximum(start[:, 1:], stop[:, :-1])
+    lower = np.full((rows, most + 1), np.inf, dtype=ascending.dtype)
+    upper = lower.copy()
+    row, at = np.nonzero(np.diff(block, axis=1, prepend=-1))  # where a block begins
+    lower[row, block[row, at]] = start[row, at]
+    row, at = np.nonzero(np.diff(block, axis=1, append=most))  # where it ends
+    upper[row, block[row, at]] = stop[row, at]
+    sizes = np.zeros((rows, most), dtype=np.int64)
+    np.add.at(sizes, (np.arange(rows)[:, None], block), np.isfinite(ascending))
+    return lower, upper, sizes
+
+
+def _count_in_blocks(
+    scores: Any, lower: NDArray[np.floating], upper: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """Count the scores in block g (entry 2g + 1) and between it and the one below (entry 2g)."""
+    entries = 2 * lower.shape[1] - 1
+    if is_tensor(scores):
+        import torch
+
+        place = torch.searchsorted(beside(upper, scores), scores, right=True)
+        place = 2 * place + (scores >= beside(lower, scores).gather(1, place))
+        zeros = torch.zeros((len(scores), entries), dtype=torch.int64, device=scores.device)
+        return as_array(zeros.scatter_add_(1, place, torch.ones_like(place)), "counts")
+    counts = np.empty((len(scores), entries), dtype=np.int64)
+    for i, row in enumerate(scores):
+        place = np.searchsorted(upper[i], row, side="right")
+        counts[i] = np.bincount(2 * place + (row >= lower[i, place]), minlength=entries)
+    return counts
+
+
+@fast("expected_precisions")
+def expected_precisions(
+    counts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    top_k: int,
+    by_hits: bool,
+    harmonic: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the expected average precision (b,) from counts (b, 2r + 1) and relevant ones (b, r).
+
+    The orders inside different ties are independent, so that expected gains add; only the tie
+    that ``top_k`` cuts needs care, and only where the divisor is the random number of hits.
+    """
+    tied = counts[:, 1::2]
+    before = counts.sum(axis=1, keepdims=True) - np.cumsum(counts, axis=1)[:, 1::2]
+    hits = sizes.sum(axis=1, keepdims=True) - np.cumsum(sizes, axis=1)
+    drawn = np.clip(top_k - before, 0, tied)
+    gain = expected_gain(before, hits, np.maximum(tied, 1), sizes, drawn, harmonic)
+    if not by_hits:
+        total: NDArray[np.float64] = gain.sum(axis=1)
+        return total / np.clip(sizes.sum(axis=1), 1, top_k)
+    whole = drawn == tied
+    sums = np.where(whole, gain, 0.0).sum(axis=1)
+    values = sums / np.maximum(np.where(whole, sizes, 0).sum(axis=1), 1)
+    for i, g in np.argwhere((drawn > 0) & ~whole):
+        values[i] = expected_cut(
+            before[i, g], hits[i, g], tied[i, g], sizes[i, g], drawn[i, g], sums[i], harmonic
+        )
+    return values
+
+
+def expected_gain(
+    before: Any, hits: Any, tied: Any, relevant: Any, drawn: Any, harmonic: NDArray[np.float64]
+) -> Any:
+    r"""Return the expected sum of the precisions at the hits among the first places of a tie.
+
+    Above a block of ``tied`` items in random order, ``relevant`` of them relevant, rank
+    ``before`` others with ``hits`` hits; the first ``drawn`` places of the block are looked at.
+    Place p of the block holds a relevant item with probability r/m, and then each place before
+    it does with probability :math:`\beta = (r-1)/(m-1)`. With b items and h hits before,
+
+    .. math::
+
+        \sum_{p=1}^{P} \frac{r}{m}\,\frac{h + 1 + (p-1)\beta}{b + p}
+        = \frac{r}{m}\Bigl(\beta P + \bigl(h + 1 - \beta(b+1)\bigr)(H_{b+P} - H_b)\Bigr).
+    """
+    slope = (relevant - 1) / np.maximum(tied - 1, 1)
+    span = harmonic[before + drawn] - harmonic[before]
+    total = slope * drawn + (hits + 1 - slope * (before + 1)) * span
+    one_by_one = np.zeros(np.shape(total))
+    for p in range(SHORT):
+        one_by_one += (p < drawn) * (hits + 1 + p * slope) / (before + 1 + p)
+    return relevant * np.where(drawn > SHORT, total, one_by_one) / tied
+
+
+@fast("expected_cut")
+def expected_cut(
+    before: int,
+    hits: int,
+    tied: int,
+    relevant: int,
+    drawn: int,
+    gain: float,
+    harmonic: NDArray[np.float64],
+) -> float:
+    r"""Return the expected gain per hit where the list ends inside a tie.
+
+    The number j of hits among the ``drawn`` first places of the block is hypergeometric. Given
+    j, these places are a block of their own with j relevant items, so that, with
+    :math:`G_j` from ``expected_gain``, the expectation is
+
+    .. math::
+
+        \sum_j \frac{\binom{r}{j}\binom{m-r}{P-j}}{\binom{m}{P}}\,\frac{g + G_j}{h + j},
+
+    a list without a hit counting 0. The probabilities follow from the ratio of neighbours,
+    outwards from the mode and then divided by their sum, so that nothing overflows.
+    """
+    others = tied - relevant
+    found = np.arange(max(0, drawn - others), min(relevant, drawn) + 1)
+    ratio = (relevant - found) * (drawn - found) / ((found + 1.0) * (others - drawn + found + 1.0))
+    mode = int((drawn + 1) * (relevant + 1) // (tied + 2)) - int(found[0])
+    mode = min(max(mode, 0), len(found) - 1)
+    above, below = np.cumprod(ratio[mode:-1]), np.cumprod(1 / ratio[:mode][::-1])
+    weight = np.concatenate([below[::-1], [1.0], above])
+    inside = expected_gain(before, hits, drawn, found, drawn, harmonic)
+    value = (gain + inside) / np.maximum(hits + found, 1) * (hits + found > 0)
+    return float(weight @ value / weight.sum())
 
 
 def _by_class(

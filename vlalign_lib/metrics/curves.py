@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._readonly import same_fields
 from vlalign_lib._validate import as_array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrecisionRecall:
     """A ranked list from the best place down; every field has one entry a place.
 
@@ -47,6 +48,11 @@ class PrecisionRecall:
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     gain: NDArray[np.float64]
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
         lines = [" ".join(name.rjust(9) for name in _COLUMNS)]

@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib._validate import as_array, as_labels, is_tensor
-from vlalign_lib.metrics._arrays import as_cutoffs, count_items, cuda_device, like
-from vlalign_lib.metrics._harmonic import harmonic_numbers
-from vlalign_lib.metrics._similarity import (
+from vlalign_lib._fast import fast
+from vlalign_lib._scores import (
     NOT_FINITE,
     Similarity,
-    as_pair,
+    as_cutoffs,
+    as_items,
     as_scores,
     check_similarity,
+    cuda_device,
+    like,
+    no_tolerance,
     score_blocks,
 )
+from vlalign_lib._validate import as_array, as_labels, is_tensor
 
 
 def ranks(
@@ -112,12 +115,8 @@ def ranks_from_scores(scores: ArrayLike, *, targets: ArrayLike | None = None) ->
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"scores: expected (n, m), one row a query, got shape {tuple(shape)}")
     goals = _as_targets(targets, *shape)
-    if cuda_device(scores) is not None:
-        from vlalign_lib.metrics import _device
-
-        greater, tied = _device.count_above(scores, goals)
-    else:
-        greater, tied = _count_above(as_scores(scores), goals)
+    values = as_scores(scores, cuda_device(scores))
+    greater, tied = count_above(values, goals, no_tolerance(values))
     return like(scores, 1 + greater + tied / 2)
 
 
@@ -166,8 +165,7 @@ def recall_at_k(
         >>> recall_at_k(pictures, names, k=(1, 4))
         {1: 0.5, 4: 1.0}
     """
-    size = count_items(gallery, "gallery")
-    cutoffs = as_cutoffs(k, size)
+    cutoffs = as_cutoffs(k, as_items(gallery, "gallery").shape[0])
     greater, tied = rank_counts(queries, gallery, similarity, targets)
     return {each: float(found_within(each, greater, tied).mean()) for each in cutoffs}
 
@@ -274,39 +272,44 @@ def reciprocal_ranks(greater: NDArray[np.int64], tied: NDArray[np.int64]) -> NDA
     return np.where(tied == 0, 1.0 / last, spread)
 
 
+def harmonic_numbers(n: int) -> NDArray[np.float64]:
+    """Return H (n + 1,) with ``H[i]`` = 1 + 1/2 + … + 1/i, and ``H[0]`` = 0."""
+    terms = np.zeros(n + 1, dtype=np.longdouble)
+    terms[1:] = 1 / np.arange(1, n + 1, dtype=np.longdouble)
+    return np.cumsum(terms).astype(np.float64)
+
+
 def rank_counts(
     queries: Any, gallery: Any, similarity: Similarity, targets: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count, for every query, the items above its target and the others that tie with it."""
     check_similarity(similarity)
-    device = cuda_device(queries, gallery)
-    if device is not None:
-        from vlalign_lib.metrics import _device
-
-        goals = _as_targets(targets, len(queries), len(gallery))
-        return _device.rank_counts(queries, gallery, similarity, goals, device)
-    queries, gallery = as_pair(queries, gallery, similarity)
-    goals = _as_targets(targets, len(queries), len(gallery))
+    queries, gallery = as_items(queries, "queries"), as_items(gallery, "gallery")
+    goals = _as_targets(targets, queries.shape[0], gallery.shape[0])
     greater, tied = np.empty((2, len(goals)), dtype=np.int64)
     for which, scores, tolerance in score_blocks(queries, gallery, similarity):
-        greater[which], tied[which] = _count_above(scores, goals[which], tolerance)
+        greater[which], tied[which] = count_above(scores, goals[which], tolerance)
     return greater, tied
 
 
-def _count_above(
-    scores: NDArray[np.floating],
-    targets: NDArray[np.int64],
-    tolerance: NDArray[np.floating] | None = None,
+@fast("count_above")
+def count_above(
+    scores: Any, targets: NDArray[np.int64], tolerance: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    from vlalign_lib.metrics import _kernels
+    """Count, in every row, the scores above the target's and the others that tie with it.
 
-    if tolerance is None:
-        tolerance = np.zeros(len(scores), dtype=scores.dtype)
-    greater, tied = np.empty((2, len(scores)), dtype=np.int64)
-    _kernels.count_above(scores, targets, tolerance, greater, tied)
-    if (greater < 0).any():
+    Args:
+        scores: (b, m), an array or a tensor.
+        targets: (b,) the column of each row's target.
+        tolerance: (b,) scores that differ by no more are ties.
+    """
+    if not abs(scores).max() < np.inf:
         raise ValueError(NOT_FINITE)
-    return greater, tied
+    target = scores[np.arange(len(scores)), targets][:, None]
+    reach = tolerance[:, None]
+    greater = (scores > target + reach).sum(1)
+    tied = (scores >= target - reach).sum(1) - greater - 1
+    return as_array(greater, "greater"), as_array(tied, "tied")
 
 
 def _as_targets(targets: Any, queries: int, gallery: int) -> NDArray[np.int64]:

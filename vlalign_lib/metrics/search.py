@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vlalign_lib._scores import (
+    Similarity,
+    as_cutoff,
+    as_items,
+    check_similarity,
+    like,
+    score_blocks,
+)
 from vlalign_lib._validate import is_tensor
-from vlalign_lib.metrics._arrays import as_cutoff, count_items, cuda_device
-from vlalign_lib.metrics._similarity import Similarity, as_pair, check_similarity, score_blocks
 
 
 def nearest(
@@ -54,27 +60,20 @@ def nearest(
         [[1, 0]]
     """
     check_similarity(similarity)
-    n, m = count_items(queries, "queries"), count_items(gallery, "gallery")
-    k = as_cutoff(k, m, "k")
-    device = cuda_device(queries, gallery)
-    if device is None:
-        found = np.empty((n, k), dtype=np.int64)
-        for which, scores, _ in score_blocks(*as_pair(queries, gallery, similarity), similarity):
-            found[which] = _best(scores, k)
-    else:
-        from vlalign_lib.metrics import _device
-
-        found = _device.nearest(queries, gallery, k, similarity, device)
-    if not is_tensor(queries):
-        return found
-    import torch
-
-    assert isinstance(queries, torch.Tensor)
-    return torch.as_tensor(found, device=queries.device)
+    rows, items = as_items(queries, "queries"), as_items(gallery, "gallery")
+    k = as_cutoff(k, items.shape[0], "k")
+    found = np.empty((rows.shape[0], k), dtype=np.int64)
+    for which, scores, _ in score_blocks(rows, items, similarity):
+        found[which] = _best(scores, k)
+    return like(queries, found)
 
 
-def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
+def _best(scores: Any, k: int) -> NDArray[np.intp]:
     """Return the columns of the k largest of each row; of equal ones the earlier."""
+    if is_tensor(scores):
+        order = scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        found: NDArray[np.intp] = order.cpu().numpy()
+        return found
     m = scores.shape[1]
     if 4 * k >= m:
         return np.argsort(-scores, axis=1, kind="stable")[:, :k]

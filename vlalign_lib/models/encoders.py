@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib._validate import is_whole
-from vlalign_lib.models._layers import check_dims, check_share, mlp
+from vlalign_lib._validate import as_number, as_whole, is_one_of, is_whole
 
 __all__ = ["PictureEncoder", "VectorEncoder", "encoder_for", "random_shift"]
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
 
 
 class VectorEncoder(nn.Module):
@@ -212,3 +223,47 @@ def random_shift(x: Tensor, most: int, generator: torch.Generator | None = None)
     columns = (torch.arange(width, device=x.device) - steps[1]).clamp(0, width - 1)  # (B, width)
     items = torch.arange(count, device=x.device)
     return x[items[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def check_dims(**dims: int) -> None:
+    """Raise a ValueError unless every named width is a whole number of at least 1."""
+    for name, value in dims.items():
+        as_whole(value, name)
+
+
+def check_share(value: float, name: str) -> None:
+    """Raise a ValueError unless ``value`` is a number in [0, 1)."""
+    with suppress(ValueError):
+        if 0 <= as_number(value, name) < 1:
+            return
+    raise ValueError(f"{name}: expected a number from 0 to below 1, got {value!r}")
+
+
+def as_widths(hidden: Any, name: str = "hidden") -> tuple[int, ...]:
+    """Return a sequence of whole numbers of at least 1 as such, or raise a ValueError."""
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence | np.ndarray):
+        raise ValueError(f"{name}: expected a sequence of widths such as (64,), got {hidden!r}")
+    return tuple(as_whole(width, f"{name}[{i}]") for i, width in enumerate(hidden))
+
+
+def mlp(
+    dim_in: int,
+    hidden: Sequence[int],
+    dim_out: int,
+    *,
+    activation: str = "relu",
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """Return linear layers ``dim_in → hidden… → dim_out`` with an activation between any two."""
+    hidden = as_widths(hidden)
+    if not is_one_of(activation, tuple(ACTIVATIONS)):
+        raise ValueError(
+            f"activation: expected one of {', '.join(ACTIVATIONS)}; got {activation!r}"
+        )
+    check_share(dropout, "dropout")
+    *between, last = pairwise([dim_in, *hidden, dim_out])
+    layers: list[nn.Module] = []
+    for left, right in between:
+        layers += [nn.Linear(left, right), ACTIVATIONS[activation]()]
+        layers += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers, nn.Linear(*last))

@@ -3,12 +3,11 @@
 from typing import Any
 
 from vlalign_lib._fast import form
-from vlalign_lib.training.config import FitConfig, seeded
+from vlalign_lib.training.config import FitConfig, seeded, warmup_constant, warmup_cosine
 from vlalign_lib.training.history import FitContext, History
 from vlalign_lib.training.keeper import Keeper
 from vlalign_lib.training.loop import fit
 from vlalign_lib.training.samplers import ClassBalancedSampler, PairedSampler, Sampler
-from vlalign_lib.training.schedules import warmup_constant, warmup_cosine
 
 __all__ = [
     "ClassBalancedSampler",
@@ -36,3 +35,8 @@ def __getattr__(name: str) -> Any:
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return found
+
+
+def __dir__() -> list[str]:
+    """Return all names, those that come from the engine included: the API pages ask for them."""
+    return sorted({*globals(), *__all__})

@@ -17,11 +17,16 @@ from torch import Tensor, nn
 
 from vlalign_lib._fast import form
 from vlalign_lib._validate import as_array
-from vlalign_lib.training.config import FitConfig, as_device, reproducible
+from vlalign_lib.training.config import (
+    FitConfig,
+    as_device,
+    reproducible,
+    warmup_constant,
+    warmup_cosine,
+)
 from vlalign_lib.training.history import FitContext, History, TrainState
 from vlalign_lib.training.keeper import Keeper
 from vlalign_lib.training.samplers import PairedSampler, Sampler
-from vlalign_lib.training.schedules import warmup_constant, warmup_cosine
 
 LossFn = Callable[..., Tensor]
 """``loss_fn(model, *batch)`` returns a scalar; ``model.training`` is false in validation."""

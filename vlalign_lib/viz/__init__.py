@@ -5,17 +5,17 @@ when the first figure is drawn.
 """
 
 from vlalign_lib.viz._live import is_live
-from vlalign_lib.viz.autoencoder_drawing import coupling_curves, hourglasses
-from vlalign_lib.viz.book_map import book_map
 from vlalign_lib.viz.circle import paired_circles, unrolled_circle
 from vlalign_lib.viz.clouds import paired_clouds, variates_scatter
 from vlalign_lib.viz.corners import class_corners
+from vlalign_lib.viz.coupling import coupling_curves
 from vlalign_lib.viz.difference_matrix import difference_matrix
 from vlalign_lib.viz.dots import dot_rows
-from vlalign_lib.viz.fusion_drawing import digit_halves, fusion_wirings, missing_view_curves
+from vlalign_lib.viz.drawing import Drawing, drawing
 from vlalign_lib.viz.gallery import gallery_curves
 from vlalign_lib.viz.glyph_maps import glyph_maps
 from vlalign_lib.viz.intervals import interval_plot
+from vlalign_lib.viz.missing_view import digit_halves, missing_view_curves
 from vlalign_lib.viz.palette import CYCLE, MARKERS, PALETTE, colour, has_colour
 from vlalign_lib.viz.rank_lines import rank_lines
 from vlalign_lib.viz.ranking import margin_rings, space_forming
@@ -34,9 +34,9 @@ __all__ = [
     "MARKERS",
     "PALETTE",
     "WIDTH",
+    "Drawing",
     "FrameSlider",
     "GlyphSearch",
-    "book_map",
     "canvas",
     "class_corners",
     "colour",
@@ -45,14 +45,13 @@ __all__ = [
     "difference_matrix",
     "digit_halves",
     "dot_rows",
+    "drawing",
     "embedding_scatter",
     "frame_slider",
-    "fusion_wirings",
     "gallery_curves",
     "glyph_maps",
     "glyph_search",
     "has_colour",
-    "hourglasses",
     "interval_plot",
     "is_live",
     "margin_rings",

@@ -37,6 +37,14 @@ def panels(*heights: float) -> tuple[Figure, Sequence[Axes]]:
     return figure, list(grid[:, 0])
 
 
+def sheet(height: float) -> tuple[Figure, Axes]:
+    """Return a figure of one bare axes whose unit is the inch, from the upper left corner."""
+    figure, axes = canvas(height=height)
+    bare(axes)
+    axes.set(xlim=(0, WIDTH), ylim=(height, 0))
+    return figure, axes
+
+
 def tint(colour: str, share: float) -> str:
     """Return ``colour``, "#RRGGBB", thinned with white: 0 is white, 1 the colour itself."""
     channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -55,9 +63,8 @@ def draw_box(
     """Draw a box from its upper left ``corner``, with a thin white edge."""
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(
-        Rectangle(corner, width, height, facecolor=shade, edgecolor="white", hatch=hatch)
-    )
+    look: Any = {"facecolor": shade, "edgecolor": "white", "hatch": hatch}
+    axes.add_patch(Rectangle(corner, width, height, **look))
 
 
 def write(axes: Axes, x: float, y: float, words: str, **options: Any) -> None:

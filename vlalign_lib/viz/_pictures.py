@@ -44,34 +44,21 @@ def draw_picture(
     axes: Axes, picture: NDArray[Any], box: tuple[float, float, float, float], peak: float
 ) -> None:
     """Draw one picture, dark ink on a light ground, into ``box`` = (left, right, bottom, top)."""
-    axes.imshow(
-        picture,
-        extent=box,
-        cmap="gray_r" if picture.ndim == 2 else None,
-        vmin=0,
-        vmax=peak,
-        interpolation="antialiased",
-        aspect="auto",
-        zorder=2,
-    )
+    axes.imshow(picture, extent=box, cmap="gray_r" if picture.ndim == 2 else None, vmin=0,
+                vmax=peak, interpolation="antialiased", aspect="auto", zorder=2)  # fmt: skip
 
 
-def frame(axes: Axes, box: tuple[float, float, float, float], *, colour: str, width: float) -> None:
-    """Draw a frame around ``box`` = (left, right, bottom, top)."""
+def frame(
+    axes: Axes, box: tuple[float, float, float, float], *, colour: str | None, width: float
+) -> None:
+    """Draw a frame around ``box`` = (left, right, bottom, top); None is a dashed grey one."""
     from matplotlib.patches import Rectangle
 
     left, right, bottom, top = box
-    axes.add_patch(
-        Rectangle(
-            (left, bottom),
-            right - left,
-            top - bottom,
-            fill=False,
-            edgecolor=colour,
-            linewidth=width,
-            zorder=3,
-        )
-    )
+    look: dict[str, Any] = {"edgecolor": colour or "#767676", "linewidth": width, "zorder": 3}
+    if colour is None:
+        look["linestyle"] = (0, (2.5, 2))
+    axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, fill=False, **look))
 
 
 def peak_of(pictures: NDArray[Any]) -> float:

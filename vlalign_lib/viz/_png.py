@@ -1,9 +1,10 @@
-"""Figures as small PNG files."""
+"""Figures as small PNG files, and what a page needs beside them."""
 
 from __future__ import annotations
 
 import base64
 import io
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,3 +50,8 @@ def png(figure: Figure, *, dpi: float, colours: int = 128) -> bytes:
 def data_uri(image: bytes) -> str:
     """Return PNG bytes as an address that needs no request."""
     return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+
+
+def asset(name: str) -> str:
+    """Return a style sheet, a script or a drawing that lies in the package, as text."""
+    return (files("vlalign_lib.viz") / "assets" / name).read_text(encoding="utf-8")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_mapping, check_paired
-from vlalign_lib.viz.clouds import _LETTERS, _letter
+from vlalign_lib._validate import as_indices, as_matrix, check_paired
+from vlalign_lib.viz._checks import as_pair, check_some
+from vlalign_lib.viz._project import principal
+from vlalign_lib.viz.clouds import _LETTERS, ROUND, _letter, angle_bar, as_angles
 from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _TURN = 2 * np.pi
 
 
+@in_style
 def paired_circles(
     images: Any,
     texts: Any,
@@ -60,16 +63,14 @@ def paired_circles(
     for view, name in ((x, "images"), (y, "texts")):
         if view.shape[1] < 2:
             raise ValueError(f"{name}: expected two columns or more, got {view.shape[1]}")
-    hidden = _as_angles(angle, len(x))
+    hidden = as_angles(angle, len(x), "angle")
     chosen = as_indices(partners, len(x), "partners")
     if len(chosen) > len(_LETTERS):
         raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(chosen)}")
     figure, axes = canvas(1, 2, height=height)
     for panel, view, name in zip(axes, (x, y), ("image", "text"), strict=True):
-        flat = _flatten(view.astype(np.float64))
-        panel.scatter(
-            *flat.T, c=hidden, cmap="twilight", vmin=0, vmax=_TURN, s=10, edgecolors="none"
-        )
+        flat = principal(view.astype(np.float64))[0]
+        panel.scatter(*flat.T, c=hidden, s=10, edgecolors="none", **ROUND)
         for letters, place in _labels(flat[chosen]):
             _letter(panel, *place, letters)
         panel.set_aspect("equal", adjustable="datalim")
@@ -77,12 +78,11 @@ def paired_circles(
         panel.title.set_color(colour(name))
         panel.set_xlabel("principal direction 1")
         panel.set_ylabel("principal direction 2")
-    bar = figure.colorbar(axes[1].collections[0], ax=list(axes), shrink=0.9)
-    bar.set_ticks([0, np.pi, _TURN], labels=["0", "π", "2π"])
-    bar.set_label("hidden angle θ")
+    angle_bar(figure, axes, "hidden angle θ")
     return figure
 
 
+@in_style
 def unrolled_circle(
     panels: Mapping[str, tuple[Any, Any]], angle: Any, *, turns: int = 1, height: float = 2.8
 ) -> Figure:
@@ -118,20 +118,17 @@ def unrolled_circle(
         >>> figure.axes[0].get_xlabel()
         'hidden angle θ'
     """
-    check_mapping(panels, "panels", "{name: (u, v)}")
-    if not panels:
-        raise ValueError("panels: expected at least one {name: (u, v)}, got none")
+    check_some(panels, "panels", "{name: (u, v)}")
     figure, axes = canvas(1, len(panels), height=height, squeeze=False, sharey=True)
     for panel, (name, pair) in zip(axes[0], panels.items(), strict=True):
-        if not isinstance(pair, Sequence) or len(pair) != 2:
-            raise ValueError(f"panels[{name!r}]: expected a pair (u, v), got {pair!r}")
-        u, v = (as_matrix(part, f"panels[{name!r}]") for part in pair)
+        parts = as_pair(pair, f"panels[{name!r}]", "(u, v)")
+        u, v = (as_matrix(part, f"panels[{name!r}]") for part in parts)
         if u.shape != v.shape or u.shape[1] != 2:
             raise ValueError(
                 f"panels[{name!r}]: expected two embeddings of two dimensions, got {u.shape} and "
                 f"{v.shape}"
             )
-        hidden = _as_angles(angle, len(u))
+        hidden = as_angles(angle, len(u), "angle")
         both = _found(v, u, turns * hidden)
         # Texts are larger and lie below, so that pictures on top of them hide nothing.
         for view, found, size in zip(("text", "image"), both, (18, 5), strict=True):
@@ -171,20 +168,3 @@ def _labels(places: NDArray[np.float64]) -> list[tuple[str, tuple[float, float]]
         else:
             labels.append((letter, (across, up)))
     return labels
-
-
-def _flatten(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the points along their two principal directions, with signs that are settled."""
-    centred = points - points.mean(axis=0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    signs = np.sign(directions[np.arange(2), np.abs(directions).argmax(axis=1)])
-    flat: NDArray[np.float64] = centred @ (directions * signs[:, None]).T
-    return flat
-
-
-def _as_angles(angle: Any, n: int) -> NDArray[np.float64]:
-    angles = as_numbers(angle, "angle")
-    if angles.shape != (n,) or not np.isfinite(angles).all():
-        raise ValueError(f"angle: expected {n} finite angles, got shape {angles.shape}")
-    turned: NDArray[np.float64] = np.mod(angles, _TURN)
-    return turned

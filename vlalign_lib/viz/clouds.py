@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_mapping, check_paired
-from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_paired
+from vlalign_lib.viz._checks import as_pair, check_some
+from vlalign_lib.viz.palette import colour, has_colour
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LETTERS = "ABCDEFGH"
+ROUND: Any = {"cmap": "twilight", "vmin": 0, "vmax": 2 * np.pi}
+"""Angles as colours that close into themselves."""
 
 
+@in_style
 def paired_clouds(
     images: Any,
     texts: Any,
@@ -71,13 +75,8 @@ def paired_clouds(
         raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(partners)}")
     figure, axes = canvas(1, 3, height=height)
     along = []
-    for panel, points, direction, view in zip(
-        axes,
-        (x, y),
-        (image_direction, text_direction),
-        ("image", "text"),
-        strict=False,
-    ):
+    directions, views = (image_direction, text_direction), ("image", "text")
+    for panel, points, direction, view in zip(axes, (x, y), directions, views, strict=False):
         unit = _unit(direction, f"{view}_direction")
         centred = points.astype(np.float64) - points.mean(axis=0)
         coordinates = centred @ unit
@@ -100,6 +99,7 @@ def paired_clouds(
     return figure
 
 
+@in_style
 def variates_scatter(
     panels: Mapping[str, tuple[Any, Any]],
     *,
@@ -132,31 +132,22 @@ def variates_scatter(
         >>> variates_scatter({"CCA": (u, [1.0, 0.0, 0.0, 1.0])}).axes[0].get_title(loc="left")
         'CCA: ρ = 0.00'
     """
-    check_mapping(panels, "panels", "{name: (u, v)}")
-    if not panels:
-        raise ValueError("panels: expected at least one {name: (u, v)}, got none")
+    check_some(panels, "panels", "{name: (u, v)}")
     if hue is not None and not hue_label.strip():
         raise ValueError("hue_label: say what the colours stand for")
     figure, axes = canvas(1, len(panels), height=height, squeeze=False)
     for panel, (name, pair) in zip(axes[0], panels.items(), strict=True):
-        if not isinstance(pair, Sequence) or len(pair) != 2:
-            raise ValueError(f"panels[{name!r}]: expected a pair (u, v), got {pair!r}")
-        u, v = pair
+        u, v = as_pair(pair, f"panels[{name!r}]", "(u, v)")
         a, b = (_standard(part, f"panels[{name!r}]") for part in (u, v))
         if a.shape != b.shape:
             raise ValueError(f"panels[{name!r}]: {a.size} pictures and {b.size} texts")
-        if hue is not None:
-            angles = np.mod(as_numbers(hue, "hue"), 2 * np.pi)
-            if angles.shape != a.shape:
-                raise ValueError(f"hue: expected {a.size} angles, got shape {angles.shape}")
-        _variates(panel, a, b, _shade(name) if hue is None else angles)
+        known = colour(name) if has_colour(name) else colour("joint")
+        _variates(panel, a, b, known if hue is None else as_angles(hue, a.size, "hue"))
         panel.set_title(f"{name}: ρ = {_rho(a, b)}", loc="left")
         panel.set_xlabel("picture's coordinate (sd)")
     axes[0, 0].set_ylabel("text's coordinate (sd)")
     if hue is not None:
-        bar = figure.colorbar(axes[0, -1].collections[0], ax=list(axes[0]), shrink=0.9)
-        bar.set_ticks([0, np.pi, 2 * np.pi], labels=["0", "π", "2π"])
-        bar.set_label(hue_label)
+        angle_bar(figure, axes[0], hue_label)
     return figure
 
 
@@ -177,51 +168,23 @@ def _cloud(
         panel.plot(*np.array([points[pair], foot]).T, color="#1A1A1A", linewidth=0.9, zorder=3)
         panel.plot(*foot, marker="o", markersize=3.5, color="#1A1A1A", zorder=3)
         _letter(panel, points[pair, 0], points[pair, 1], letter)
-    panel.set_xlim(-reach, reach)
-    panel.set_ylim(-reach, reach)
+    panel.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="feature 1", ylabel="feature 2")
     panel.set_aspect("equal", adjustable="box")
-    panel.set_xlabel("feature 1")
-    panel.set_ylabel("feature 2")
 
 
 def _letter(panel: Axes, across: float, up: float, letter: str) -> None:
-    panel.text(
-        across,
-        up,
-        letter,
-        fontsize=9,
-        weight="bold",
-        ha="center",
-        va="center",
-        zorder=5,
-        bbox={
-            "boxstyle": "circle,pad=0.15",
-            "facecolor": "white",
-            "edgecolor": "#1A1A1A",
-            "linewidth": 0.8,
-        },
-    )
+    disc = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "#1A1A1A"}
+    panel.text(across, up, letter, fontsize=9, weight="bold", ha="center", va="center", zorder=5,
+               bbox=disc | {"linewidth": 0.8})  # fmt: skip
 
 
 def _variates(panel: Axes, u: NDArray[Any], v: NDArray[Any], shade: Any) -> None:
     if isinstance(shade, str):
         panel.scatter(u, v, s=12, alpha=0.45, color=shade, linewidths=0)
     else:
-        panel.scatter(
-            u,
-            v,
-            s=14,
-            c=shade,
-            cmap="twilight",
-            vmin=0,
-            vmax=2 * np.pi,
-            linewidths=0.3,
-            edgecolors="#6E6E6E",
-        )
-    panel.set_xlim(-3.4, 3.4)
-    panel.set_ylim(-3.4, 3.4)
-    panel.set_xticks([-2, 0, 2])
-    panel.set_yticks([-2, 0, 2])
+        panel.scatter(u, v, s=14, c=shade, linewidths=0.3, edgecolors="#6E6E6E", **ROUND)
+    span, ticks = (-3.4, 3.4), [-2, 0, 2]
+    panel.set(xlim=span, ylim=span, xticks=ticks, yticks=ticks)
     panel.set_aspect("equal", adjustable="box")
 
 
@@ -232,10 +195,20 @@ def _rho(u: NDArray[Any], v: NDArray[Any]) -> str:
     return "0.00" if found == "-0.00" else found.replace("-", "−")
 
 
-def _shade(name: str) -> str:
-    from vlalign_lib.viz.palette import has_colour
+def as_angles(angle: Any, n: int, name: str) -> NDArray[np.float64]:
+    """Return an angle for each of ``n`` pairs, from 0 to 2π."""
+    angles = as_numbers(angle, name)
+    if angles.shape != (n,) or not np.isfinite(angles).all():
+        raise ValueError(f"{name}: expected {n} finite angles, got shape {angles.shape}")
+    turned: NDArray[np.float64] = np.mod(angles, 2 * np.pi)
+    return turned
 
-    return colour(name) if has_colour(name) else colour("joint")
+
+def angle_bar(figure: Figure, panels: NDArray[Any], label: str) -> None:
+    """Draw what the colours of the last panel stand for, beside all of them."""
+    bar = figure.colorbar(panels[-1].collections[0], ax=list(panels), shrink=0.9)
+    bar.set_ticks([0, np.pi, 2 * np.pi], labels=["0", "π", "2π"])
+    bar.set_label(label)
 
 
 def _unit(direction: Any, name: str) -> NDArray[np.float64]:

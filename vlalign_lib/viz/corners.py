@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vlalign_lib._validate import as_labels, as_matrix, check_paired
 from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ _SHAPES = {"image": "o", "text": "^"}
 _JITTER = 0.07
 
 
+@in_style
 def class_corners(
     images: Any,
     texts: Any,
@@ -128,18 +129,10 @@ def _draw(
         points = posteriors @ corners + spread * np.column_stack([np.cos(angle), np.sin(angle)])
         for number in np.unique(classes) if short else (None,):
             rows = np.ones(len(classes), dtype=bool) if number is None else classes == number
-            axes.scatter(
-                points[rows, 0],
-                points[rows, 1],
-                s=30,
-                alpha=0.75,
-                marker=_SHAPES[view] if number is None else f"${names[number]}$",
-                color=colour(view),
-                linewidths=0,
-                label=view if number is None else None,
-                zorder=2,
-            )
-    axes.set_xlim(-1.45, 1.45)
-    axes.set_ylim(-1.45, 1.45)
-    axes.set_aspect("equal")
+            mark = _SHAPES[view] if number is None else f"${names[number]}$"
+            label = view if number is None else None
+            across, up = points[rows].T
+            axes.scatter(across, up, s=30, alpha=0.75, marker=mark, color=colour(view),
+                         linewidths=0, label=label, zorder=2)  # fmt: skip
+    axes.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal")
     axes.set_axis_off()

@@ -12,6 +12,7 @@ from vlalign_lib.viz._cells import SPAN, draw_box, panels, tint, write
 from vlalign_lib.viz._estimates import triple
 from vlalign_lib.viz._pictures import is_words, width_of, wrap
 from vlalign_lib.viz.palette import colour
+from vlalign_lib.viz.style import in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ _STRONGEST = {_AHEAD: ("right", 0.82), _BEHIND: ("wrong", 0.66)}
 _INK, _QUIET, _GREY = "#1A1A1A", "#4A4A4A", "#E9E9E9"
 
 
+@in_style
 def difference_matrix(
     differences: Mapping[tuple[str, str], Any],
     names: Sequence[str] | None = None,
@@ -144,16 +146,12 @@ def _as_order(names: Any, known: list[str]) -> list[str]:
     if len(set(order)) < len(order):
         twice = next(name for name in order if order.count(name) > 1)
         raise ValueError(f"names: {twice} stands there twice")
-    strange = [name for name in order if name not in known]
+    strange = ", ".join(name for name in order if name not in known)
     if strange:
-        raise ValueError(
-            f"names: {', '.join(strange)} has no differences; there are {', '.join(known)}"
-        )
-    forgotten = [name for name in known if name not in order]
+        raise ValueError(f"names: {strange} has no differences; there are {', '.join(known)}")
+    forgotten = ", ".join(name for name in known if name not in order)
     if forgotten:
-        raise ValueError(
-            f"names: leaves out {', '.join(forgotten)}, of which there are differences"
-        )
+        raise ValueError(f"names: leaves out {forgotten}, of which there are differences")
     if len(order) > _MOST:
         raise ValueError(
             f"differences: expected up to {_MOST} methods, whose marks are legible at page width, "
@@ -230,10 +228,8 @@ def _draw_legend(axes: Axes, y: float, largest: float, metric: str, undecided: s
     words = f"difference in {wrap(metric, _METRIC, 1)}, row − column:  −{largest:.3f}"
     write(axes, 0, y, words, fontsize=9, color=_QUIET)
     x = 1.03 * width_of(words, 9) + 0.08
-    steps = [(_BEHIND, 1 - step / 5) for step in range(6)] + [
-        (_AHEAD, step / 5) for step in range(6)
-    ]
-    for verdict, strength in steps:
+    for step in range(12):
+        verdict, strength = (_BEHIND, 1 - step / 5) if step < 6 else (_AHEAD, (step - 6) / 5)
         draw_box(axes, (x, y - 0.08), 0.15, 0.16, _shade(verdict, strength))
         x += 0.15
     write(axes, x + 0.06, y, f"+{largest:.3f}", fontsize=9, color=_QUIET)

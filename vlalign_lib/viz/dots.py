@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_numbers, check_mapping
+from vlalign_lib._validate import as_numbers
+from vlalign_lib.viz._checks import check_groups, check_said
+from vlalign_lib.viz.intervals import dress_rows
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour, has_colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ _STEP = 0.11  # how far neighbouring marks of one row are set apart, so that non
 _PER_LINE = 3  # entries of the legend in a line: long names have to fit the column
 
 
+@in_style
 def dot_rows(
     rows: Mapping[str, Mapping[str, Any]],
     *,
@@ -58,13 +61,8 @@ def dot_rows(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['CCA', 'SM']
     """
-    check_mapping(rows, "rows", "{row: {series: value}}")
-    for name, row in rows.items():
-        check_mapping(row, f"rows[{name!r}]", "{series: value}")
-    if not rows or not all(rows.values()):
-        raise ValueError("rows: expected at least one row, and at least one value in each")
-    if not xlabel.strip():
-        raise ValueError("xlabel: say what is measured, and in which unit")
+    check_groups(rows, "rows", "{row: {series: value}}", "{series: value}")
+    check_said(xlabel=xlabel)
     names = list(dict.fromkeys(series for row in rows.values() for series in row))
     if len(names) > len(MARKERS):
         raise ValueError(f"rows: {len(names)} series, but there are {len(MARKERS)} marks")
@@ -81,30 +79,19 @@ def dot_rows(
             values = _as_values(value, f"rows[{row_name!r}][{series!r}]")
             many = values.size > 1
             step = 0.0 if many or len(single) < 3 else single.index(series) - (len(single) - 1) / 2
-            axes.plot(
-                values,
-                level + _STEP * step + _spread(values.size),
-                linestyle="",
-                marker="o" if many else MARKERS[place],
-                markersize=3.5 if many else 8.5,
-                alpha=0.35 if many else 0.95,
-                color=shade,
-                markeredgecolor="none" if many else "white",
-                zorder=2 if many else 3,
-            )
+            look: dict[str, Any] = {"marker": MARKERS[place], "markersize": 8.5, "alpha": 0.95}
+            look |= {"markeredgecolor": "white", "zorder": 3}
+            if many:
+                look = {"marker": "o", "markersize": 3.5, "alpha": 0.35, "zorder": 2}
+                look["markeredgecolor"] = "none"
+            levels = level + _STEP * step + _spread(values.size)
+            axes.plot(values, levels, linestyle="", color=shade, **look)
     for place, series in enumerate(names):
         shade = colour(series) if has_colour(series) else CYCLE[place]
         crowd = all(np.size(row[series]) > 1 for row in rows.values() if series in row)
         mark, size = ("o", 4) if crowd else (MARKERS[place], 8)
         axes.plot([], [], linestyle="", marker=mark, markersize=size, color=shade, label=series)
-    for i, (name, known) in enumerate((reference or {}).items()):
-        axes.axvline(
-            known, color=colour("chance"), linestyle=("--", ":", "-.")[i % 3], label=name, zorder=1
-        )
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=10)
-    axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.grid(False, axis="y")
-    axes.set_xlabel(xlabel)
+    dress_rows(axes, list(rows), xlabel, reference)
     figure.legend(loc="outside lower center", ncols=min(entries, _PER_LINE), handletextpad=0.4)
     if title:
         axes.set_title(title, loc="left")

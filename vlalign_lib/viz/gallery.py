@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vlalign_lib._validate import as_numbers, check_mapping
+from vlalign_lib._validate import as_numbers
+from vlalign_lib.viz._checks import check_groups, place_of
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour, has_colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _OWN = CYCLE[2:6]  # the first two stand for picture and text
 
 
+@in_style
 def gallery_curves(
     sizes: Sequence[int],
     curves: Mapping[str, Mapping[str, Any]],
@@ -47,13 +49,8 @@ def gallery_curves(
         >>> figure.axes[0].get_title(loc="left")
         'R@10'
     """
-    check_mapping(curves, "curves", "{metric: {space: values}}")
-    for metric, lines in curves.items():
-        check_mapping(lines, f"curves[{metric!r}]", "{space: values}")
-    if not curves or not all(curves.values()):
-        raise ValueError("curves: expected at least one metric, and at least one space in each")
-    if at is not None and at not in list(sizes):
-        raise ValueError(f"at: expected one of {list(sizes)}, got {at}")
+    check_groups(curves, "curves", "{metric: {space: values}}", "{space: values}")
+    marked = place_of(at, sizes, "at")
     spaces = list(dict.fromkeys(name for lines in curves.values() for name in lines))
     own = [name for name in spaces if not has_colour(name) and name != "random space"]
     figure, panels = canvas(1, len(curves), height=height, squeeze=False)
@@ -66,42 +63,22 @@ def gallery_curves(
                 shade = _OWN[own.index(name) % len(_OWN)]
             else:
                 shade = colour(name if has_colour(name) else "chance")
-            axes.plot(
-                sizes,
-                values,
-                color=shade,
-                linestyle=(0, (4, 2)) if dashed else "-",
-                linewidth=1.4 if dashed else 2.0,
-                alpha=0.9 if dashed else 0.45,
-            )
-            axes.plot(
-                [],
-                [],
-                color=shade,
-                linestyle=(0, (4, 2)) if dashed else "-",
-                marker="" if dashed else MARKERS[place],
-                label=name,
-            )
-            if at is None or dashed:
+            line_style: Any = {"color": shade, "linestyle": (0, (4, 2)) if dashed else "-"}
+            thin = {"linewidth": 1.4, "alpha": 0.9} if dashed else {"linewidth": 2.0, "alpha": 0.45}
+            axes.plot(sizes, values, **line_style, **thin)
+            axes.plot([], [], marker="" if dashed else MARKERS[place], label=name, **line_style)
+            if at is None or marked is None or dashed:
                 continue
-            here = values[list(sizes).index(at)]
+            here = values[marked]
             axes.plot(at, here, marker=MARKERS[place], markersize=9, color=shade, linestyle="")
-            axes.annotate(
-                f"{here:.2f}",
-                (at, here),
-                (0, 9),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-            )
+            axes.annotate(f"{here:.2f}", (at, here), (0, 9), textcoords="offset points",
+                          ha="center", fontsize=9)  # fmt: skip
         axes.set_title(metric, loc="left")
-        axes.set_xscale("log")
-        axes.set_xlim(sizes[0] / 1.35, sizes[-1] * 1.35)
-        axes.set_ylim(-0.03, 1.13)
+        span = (sizes[0] / 1.35, sizes[-1] * 1.35)
+        axes.set(xscale="log", xlim=span, ylim=(-0.03, 1.13), xlabel="gallery (pairs)")
         ticks = [size for size in sizes if size in (sizes[0], sizes[-1]) or size % 100 == 0]
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("gallery (pairs)")
     entries: dict[str, Any] = {}
     for axes in panels[0]:
         handles, names = axes.get_legend_handles_labels()

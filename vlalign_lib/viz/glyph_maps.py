@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_labels, as_matrix, check_mapping, check_paired
+from vlalign_lib._validate import as_labels, as_matrix, check_paired
 from vlalign_lib.metrics import recall_at_k
-from vlalign_lib.viz._pictures import as_pictures, is_words, wrap
+from vlalign_lib.viz._checks import as_label_names, as_pair, check_some
+from vlalign_lib.viz._pictures import as_pictures, wrap
 from vlalign_lib.viz._project import flatten
 from vlalign_lib.viz.palette import CYCLE, colour
-from vlalign_lib.viz.style import WIDTH, canvas
+from vlalign_lib.viz.style import WIDTH, canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ _PER_LINE = 4  # entries of the legend in a line
 _NO_FAMILY = "#1A1A1A"
 
 
+@in_style
 def glyph_maps(
     embeddings: Mapping[str, tuple[Any, Any]],
     pictures: Any,
@@ -71,9 +73,7 @@ def glyph_maps(
         >>> [axes.texts[0].get_text() for axes in figure.axes]
         ['own picture nearest: 100 %', 'own picture nearest: 33 %']
     """
-    check_mapping(embeddings, "embeddings", "{method: (pictures, names)}")
-    if not embeddings:
-        raise ValueError("embeddings: expected at least one method, got none")
+    check_some(embeddings, "embeddings", "{method: (pictures, names)}")
     if isinstance(columns, bool) or not isinstance(columns, int | np.integer) or columns < 1:
         raise ValueError(f"columns: expected a whole number of at least 1, got {columns!r}")
     ink = _ink(pictures)
@@ -87,7 +87,8 @@ def glyph_maps(
     lines = -(-(1 + len(families)) // _PER_LINE)
     height = top + down * (_HEAD + side) + (down - 1) * _GAP + 0.15 + 0.2 * lines
     # panels have their size in inches, since pictures have theirs
-    figure, grid = canvas(down, across, height=height, squeeze=False, layout="none")
+    figure, grid = canvas(down, across, height=height, squeeze=False)
+    figure.set_layout_engine("none")
     for axes in grid.flat[len(views) :]:
         axes.remove()
     for place, (name, (u, v)) in enumerate(views.items()):
@@ -109,15 +110,9 @@ def glyph_maps(
 def _head(axes: Axes, name: str, share: float) -> None:
     """Write the name of a method above its panel, and below it how well it retrieves."""
     axes.set_title(name, loc="left", weight="bold", size=11, pad=17, parse_math=False)
-    axes.annotate(
-        f"own picture nearest: {100 * share:.0f} %",
-        (0, 1),
-        (0, 4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        size=9,
-        color="#3A3A3A",
-    )
+    axes.annotate(f"own picture nearest: {100 * share:.0f} %", (0, 1), (0, 4), size=9,
+                  xycoords="axes fraction", textcoords="offset points",
+                  color="#3A3A3A")  # fmt: skip
 
 
 def _map(
@@ -185,9 +180,7 @@ def _ink(pictures: Any) -> NDArray[np.float64]:
 
 def _views(pair: Any, name: str, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
     what = f"embeddings[{name!r}]"
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        got = f"{len(pair)} of them" if isinstance(pair, tuple | list) else type(pair).__name__
-        raise ValueError(f"{what}: expected a pair (pictures, names), got {got}")
+    pair = as_pair(pair, what, "(pictures, names)")
     u, v = (as_matrix(part, f"{what}, {view}", min_rows=2)
             for part, view in zip(pair, ("pictures", "names"), strict=True))  # fmt: skip
     check_paired(u, v, (f"{what}: the first view", "the second"))
@@ -229,10 +222,8 @@ def _shades(
     shades = [tint.get(int(c), _NO_FAMILY) for c in classes]
     if label_names is None:
         return shades, {}
-    if not is_words(label_names) or (present and present[-1] >= len(label_names)):
-        least = present[-1] + 1 if present else 1
-        raise ValueError(f"label_names: expected {least} names or more, got {label_names!r}")
-    families = {str(label_names[label]): shade for label, shade in tint.items()}
+    names = as_label_names(label_names, np.array(present, dtype=int))
+    families = {names[label]: shade for label, shade in tint.items()}
     if (classes < 0).any():
         families["no family"] = _NO_FAMILY
     return shades, families

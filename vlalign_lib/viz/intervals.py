@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vlalign_lib._validate import check_mapping
+from vlalign_lib.viz._checks import check_said, check_some
 from vlalign_lib.viz._estimates import triple
 from vlalign_lib.viz._shade import shade_of
 from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+@in_style
 def interval_plot(
     results: Mapping[str, Any],
     *,
@@ -53,11 +55,8 @@ def interval_plot(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['CCA']
     """
-    check_mapping(results, "results", "{method: (estimate, low, high)}")
-    if not results:
-        raise ValueError("results: expected at least one method, got none")
-    if not xlabel.strip():
-        raise ValueError("xlabel: say what is measured, and in which unit")
+    check_some(results, "results", "{method: (estimate, low, high)}")
+    check_said(xlabel=xlabel)
     strange = sorted(set(printed or {}) - set(results))
     if strange:
         raise ValueError(f"printed: {', '.join(strange)} is not among the results")
@@ -73,29 +72,27 @@ def interval_plot(
         axes.plot(mean, row, marker="o", markersize=8, color=shade, linestyle="")
     if printed:
         places = [list(results).index(name) for name in printed]
-        axes.plot(
-            list(printed.values()),
-            places,
-            marker="D",
-            markersize=8,
-            markerfacecolor="none",
-            markeredgecolor="#1A1A1A",
-            markeredgewidth=1.3,
-            linestyle="",
-            label="the paper",
-        )
+        axes.plot(list(printed.values()), places, marker="D", markersize=8, linestyle="",
+                  markerfacecolor="none", markeredgecolor="#1A1A1A", markeredgewidth=1.3,
+                  label="the paper")  # fmt: skip
         axes.plot([], [], marker="o", color="#3A3A3A", linestyle="", label="we measure, 95 %")
-    for i, (name, level) in enumerate((reference or {}).items()):
-        axes.axvline(
-            level, color=colour("chance"), linestyle=("--", ":", "-.")[i % 3], label=name, zorder=1
-        )
-    axes.set_yticks(range(n), list(results), fontsize=10)
-    axes.set_ylim(n - 0.4, -0.6)
+    dress_rows(axes, list(results), xlabel, reference)
     axes.margins(x=0.08)
-    axes.grid(False, axis="y")
-    axes.set_xlabel(xlabel)
     if with_legend:
         figure.legend(loc="outside lower center", ncols=4)
     if title:
         axes.set_title(title)
     return figure
+
+
+def dress_rows(
+    axes: Axes, names: list[str], xlabel: str, reference: Mapping[str, float] | None
+) -> None:
+    """Name the rows, the first on top, and draw what they are compared with."""
+    for i, (name, level) in enumerate((reference or {}).items()):
+        dash = ("--", ":", "-.")[i % 3]
+        axes.axvline(level, color=colour("chance"), linestyle=dash, label=name, zorder=1)
+    axes.set_yticks(range(len(names)), names, fontsize=10)
+    axes.set_ylim(len(names) - 0.42, -0.58)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(xlabel)

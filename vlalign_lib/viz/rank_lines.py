@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_numbers, check_mapping
+from vlalign_lib._validate import as_numbers
 from vlalign_lib.viz._cells import tint
+from vlalign_lib.viz._checks import check_groups
 from vlalign_lib.viz._pictures import bare, frame, width_of, wrap
 from vlalign_lib.viz._shade import shade_of
-from vlalign_lib.viz.style import WIDTH, canvas
+from vlalign_lib.viz.style import WIDTH, canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +30,7 @@ _MOST = 6  # columns that fit between the names
 _FAINT = "#6E6E6E"
 
 
+@in_style
 def rank_lines(
     scores: Mapping[str, Mapping[str, float]],
     *,
@@ -135,9 +137,7 @@ def _table(
     scores: Mapping[str, Mapping[str, float]],
 ) -> tuple[list[str], list[str], NDArray[np.float64]]:
     """Return the names of the columns and of the methods, and the scores (columns, methods)."""
-    check_mapping(scores, "scores", "{column: {method: score}}")
-    for name, column in scores.items():
-        check_mapping(column, f"scores[{name!r}]", "{method: score}")
+    check_groups(scores, "scores", "{column: {method: score}}", "{method: score}")
     if not 2 <= len(scores) <= _MOST:
         raise ValueError(
             f"scores: expected two to {_MOST} columns, since a line joins them, got {len(scores)}"

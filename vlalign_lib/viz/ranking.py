@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlalign_lib._validate import as_array, as_numbers, check_mapping
+from vlalign_lib.viz._checks import as_curves, as_label_names
 from vlalign_lib.viz._pictures import bare
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ _KINDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+@in_style
 def margin_rings(friend: float, strangers: Mapping[str, float], *, margin: float = 0.2) -> Figure:
     r"""Return an anchor in the middle of its friend's ring, and the strangers around it.
 
@@ -101,18 +103,12 @@ def _place(axes: Any, name: str, radius: float, degrees: float, shade: str, mark
     x, y = radius * np.cos(np.deg2rad(degrees)), radius * np.sin(np.deg2rad(degrees))
     axes.plot([0, x], [0, y], color="#CFCFCF", lw=1, zorder=2)
     axes.scatter(x, y, s=90, color=colour(shade), marker=mark, zorder=4)
-    axes.annotate(
-        name,
-        (x, y),
-        (0, 9),
-        textcoords="offset points",
-        ha="center",
-        color=colour(shade),
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
-        zorder=3,
-    )
+    card = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+    axes.annotate(name, (x, y), (0, 9), textcoords="offset points", ha="center",
+                  color=colour(shade), bbox=card, zorder=3)  # fmt: skip
 
 
+@in_style
 def space_forming(
     images: Any,
     texts: Any,
@@ -158,20 +154,15 @@ def space_forming(
         if view.shape != (len(numbers), 2):
             raise ValueError(f"{name}: expected shape ({len(numbers)}, 2), got {view.shape}")
     classes = np.unique(numbers)
-    check_mapping(curves, "curves", "{name: one value an epoch}")
-    lines = {name: as_numbers(line, f"curves[{name!r}]") for name, line in curves.items()}
-    lengths = {len(line) for line in lines.values()}
-    if len(lengths) != 1 or not 1 <= len(lines) <= len(CYCLE) or len(classes) > len(CYCLE):
-        raise ValueError(
-            f"space_forming: expected up to {len(CYCLE)} classes, and one to {len(CYCLE)} curves "
-            f"of one length; got {len(classes)} classes and curves of lengths {sorted(lengths)}"
-        )
-    (epochs,) = lengths
+    lines = as_curves(curves, None, len(CYCLE))
+    if len(classes) > len(CYCLE):
+        raise ValueError(f"labels: expected up to {len(CYCLE)} classes, got {len(classes)}")
+    epochs = len(next(iter(lines.values())))
     if not 0 <= at <= epochs:
         raise ValueError(f"at: expected an epoch from 0 to {epochs}, got {at}")
-    named = [str(c) if label_names is None else label_names[int(c)] for c in classes]
+    named = as_label_names(label_names, classes)
     figure, (space, progress) = canvas(1, 2, height=3.5, gridspec_kw={"width_ratios": [1, 1.1]})
-    for i, (label, name) in enumerate(zip(classes, named, strict=True)):
+    for i, (label, name) in enumerate(named.items()):
         rows = np.flatnonzero(numbers == label)
         for view, mark in zip(views, ("o", "x"), strict=True):
             space.scatter(*view[rows].T, s=16, marker=mark, color=CYCLE[i], alpha=0.75, lw=1)
@@ -180,9 +171,8 @@ def space_forming(
     space.grid(False)
     space.set_title(f"after epoch {at}" if at else "before training")
     space.set_xlabel("pictures ○, texts ×")
-    space.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4, handletextpad=0.1, frameon=False
-    )
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
+    space.legend(ncols=4, handletextpad=0.1, **below)
     steps = np.arange(1, epochs + 1)
     for i, (name, line) in enumerate(lines.items()):
         progress.plot(steps, line, color=CYCLE[i], lw=1.8, alpha=0.6)

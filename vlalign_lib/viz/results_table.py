@@ -10,10 +10,12 @@ import numpy as np
 
 from vlalign_lib._validate import check_mapping
 from vlalign_lib.viz._cells import SPAN, draw_box, panels, tint, write
+from vlalign_lib.viz._checks import check_some
 from vlalign_lib.viz._estimates import triple
 from vlalign_lib.viz._pictures import width_of, wrap
 from vlalign_lib.viz._shade import known_as
 from vlalign_lib.viz.palette import colour
+from vlalign_lib.viz.style import in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,6 +68,7 @@ class _Panel:
         return self.top + _ROW * len(self.table.rows)
 
 
+@in_style
 def results_table(
     printed: Mapping[str, Mapping[str, float | None]],
     ours: Mapping[str, Mapping[str, Any]],
@@ -131,9 +134,7 @@ def results_table(
 
 
 def _as_table(values: Any, name: str, what: str, read: Callable[[Any, str], _Cell]) -> _Table:
-    check_mapping(values, name, what)
-    if not values:
-        raise ValueError(f"{name}: expected at least one column, {what}, got none")
+    check_some(values, name, what)
     if len(values) > _MOST[name]:
         raise ValueError(
             f"{name}: expected up to {_MOST[name]} columns, which fit the width of a page, got "
@@ -200,15 +201,10 @@ def _draw_cells(axes: Axes, panel: _Panel) -> None:
             mean = cell[0]
             shade = _shade(1.0 if worst == best else (mean - worst) / (best - worst))
             draw_box(axes, (x, y), panel.width, _ROW, shade)
-            write(
-                axes,
-                x + (_NUMBER if whiskers else panel.width) / 2,
-                y + _ROW / 2,
-                f"{mean:.3f}",
-                # best as written: of two equal numbers one in bold would puzzle
-                weight="bold" if f"{mean:.3f}" == f"{best:.3f}" else "normal",
-                ha="center",
-            )
+            middle = x + (_NUMBER if whiskers else panel.width) / 2
+            # best as written: of two equal numbers one in bold would puzzle
+            weight = "bold" if f"{mean:.3f}" == f"{best:.3f}" else "normal"
+            write(axes, middle, y + _ROW / 2, f"{mean:.3f}", weight=weight, ha="center")
 
 
 def _draw_whiskers(axes: Axes, panel: _Panel) -> None:

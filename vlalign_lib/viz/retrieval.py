@@ -9,17 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlalign_lib._validate import as_array, as_numbers
-from vlalign_lib.viz._pictures import (
-    as_pictures,
-    bare,
-    draw_picture,
-    frame,
-    is_words,
-    peak_of,
-    wrap,
-)
+from vlalign_lib.viz._cells import sheet, write
+from vlalign_lib.viz._pictures import as_pictures, draw_picture, frame, is_words, peak_of, wrap
 from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import WIDTH, canvas
+from vlalign_lib.viz.style import WIDTH, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +20,7 @@ if TYPE_CHECKING:
 _QUERY = 1.45  # inches that the query takes
 
 
+@in_style
 def retrieval_grid(
     queries: Any,
     gallery: Any,
@@ -84,16 +78,11 @@ def retrieval_grid(
     row_height = (0.85 if words else picture_side) + 0.26 + 0.16 * caption_lines
     lead = 0.45 if title else 0.3
     height = lead + q * row_height + 0.05
-    figure, axes = canvas(height=height)
-    bare(axes)
-    axes.set_xlim(0, WIDTH)
-    axes.set_ylim(height, 0)
+    figure, axes = sheet(height)
     if title:
         axes.set_title(title)
-    axes.text(0, lead - 0.14, "query", weight="bold", va="center", fontsize=9)
-    axes.text(
-        _QUERY + 0.2, lead - 0.14, "answers, best first", weight="bold", va="center", fontsize=9
-    )
+    for x, head in ((0, "query"), (_QUERY + 0.2, "answers, best first")):
+        write(axes, x, lead - 0.14, head, weight="bold", fontsize=9, va="center")
     order = np.argsort(-matrix, axis=1, kind="stable")
     for i in range(q):
         level = lead + i * row_height
@@ -106,62 +95,31 @@ def retrieval_grid(
             tall = 0.85 if words else picture_side
             box = (middle - half, middle + half, level + tall, level + 0.04)
             if words:
-                axes.text(
-                    middle,
-                    level + tall / 2 + 0.02,
-                    wrap(items[item], side - 0.16, 4),
-                    ha="center",
-                    va="center",
-                    fontsize=9,
-                    parse_math=False,
-                )
+                said = wrap(items[item], side - 0.16, 4)
+                write(axes, middle, level + tall / 2 + 0.02, said, fontsize=9, ha="center",
+                      va="center")  # fmt: skip
             else:
                 draw_picture(axes, items[item], box, peak)
-            frame(
-                axes,
-                box,
-                colour=colour("right") if hit else "#CFCFCF",
-                width=3.0 if hit else 0.8,
-            )
+            edge, width = (colour("right"), 3.0) if hit else ("#CFCFCF", 0.8)
+            frame(axes, box, colour=edge, width=width)
             under = f"{place + 1}" + (" ✓" if hit else "")
             if captions is not None:
                 under += "\n" + wrap(captions[item], side - 0.04, caption_lines)
-            axes.text(
-                middle,
-                level + tall + 0.05,
-                under,
-                ha="center",
-                va="top",
-                fontsize=9,
-                linespacing=1.1,
-                parse_math=False,
-                color=colour("right") if hit else "#4A4A4A",
-            )
+            ink = colour("right") if hit else "#4A4A4A"
+            write(axes, middle, level + tall + 0.05, under, fontsize=9, color=ink, ha="center",
+                  va="top", linespacing=1.1)  # fmt: skip
         if not relevant[i, order[i, :top]].any() and relevant[i].any():
             first = int(np.flatnonzero(relevant[i, order[i]])[0]) + 1
-            axes.text(
-                0,
-                level + row_height - 0.06,
-                f"right one: rank {first:,}",
-                fontsize=9,
-                va="bottom",
-                color=colour("wrong"),
-            )
+            write(axes, 0, level + row_height - 0.06, f"right one: rank {first:,}", fontsize=9,
+                  color=colour("wrong"), va="bottom")  # fmt: skip
     return figure
 
 
 def _query(axes: Any, asked: Any, i: int, level: float, tall: float) -> None:
     if isinstance(asked, list):
-        axes.text(
-            0,
-            level + tall / 2 + 0.02,
-            wrap(asked[i], _QUERY, 4, weight="bold"),
-            fontsize=9,
-            va="center",
-            color=colour("text"),
-            weight="bold",
-            parse_math=False,
-        )
+        said = wrap(asked[i], _QUERY, 4, weight="bold")
+        write(axes, 0, level + tall / 2 + 0.02, said, fontsize=9, color=colour("text"),
+              weight="bold", va="center")  # fmt: skip
         return
     box = (0.1, 0.1 + tall, level + tall, level + 0.04)
     draw_picture(axes, asked[i], box, peak_of(asked))

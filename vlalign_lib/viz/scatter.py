@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlalign_lib._validate import as_indices, as_labels, as_matrix, check_paired
+from vlalign_lib.viz._checks import as_label_names
 from vlalign_lib.viz._project import flatten
 from vlalign_lib.viz.palette import CYCLE, colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _SHAPES = {"image": "o", "text": "^"}
 
 
+@in_style
 def embedding_scatter(
     images: Any,
     texts: Any,
@@ -79,27 +81,13 @@ def embedding_scatter(
     u, v = points[:n], points[n:]
     drawn = canvas(height=height)[1] if axes is None else axes
     for pair in threads:
-        drawn.plot(
-            [u[pair, 0], v[pair, 0]],
-            [u[pair, 1], v[pair, 1]],
-            color="#6E6E6E",
-            linewidth=0.8,
-            zorder=1,
-        )
+        drawn.plot(*np.array([u[pair], v[pair]]).T, color="#6E6E6E", linewidth=0.8, zorder=1)
     size = 26 if n <= 400 else 12
     views = (("image", u), ("text", v))
     if by == "modality":
         for name, view in views:
-            drawn.scatter(
-                view[:, 0],
-                view[:, 1],
-                s=size,
-                alpha=0.65,
-                marker=_SHAPES[name],
-                color=colour(name),
-                label=name,
-                linewidths=0,
-            )
+            look: Any = {"marker": _SHAPES[name], "color": colour(name), "linewidths": 0}
+            drawn.scatter(view[:, 0], view[:, 1], s=size, alpha=0.65, label=name, **look)
     else:
         classes = as_labels(labels, n)
         _by_label(drawn, views, classes, label_names, size)
@@ -121,31 +109,16 @@ def _by_label(
 ) -> None:
     present, counts = np.unique(classes[classes >= 0], return_counts=True)
     shown = np.sort(present[np.argsort(-counts, kind="stable")][: len(CYCLE) - 1])
-    if label_names is not None and present.size and present.max() >= len(label_names):
-        raise ValueError(
-            f"label_names: expected {present.max() + 1} names or more, got {len(label_names)}"
-        )
+    names = as_label_names(label_names, present)
     rest = ~np.isin(classes, shown)
     for view_name, view in views:
-        marker = _SHAPES[view_name]
+        look: dict[str, Any] = {"marker": _SHAPES[view_name], "s": size, "linewidths": 0}
         if rest.any():
-            axes.scatter(
-                view[rest, 0], view[rest, 1], s=size, marker=marker, color="#C4C4C4", linewidths=0
-            )
+            axes.scatter(*view[rest].T, color="#C4C4C4", **look)
         for i, label in enumerate(shown):
-            mine = classes == label
-            axes.scatter(
-                view[mine, 0],
-                view[mine, 1],
-                s=size,
-                alpha=0.75,
-                marker=marker,
-                color=CYCLE[i],
-                linewidths=0,
-            )
+            axes.scatter(*view[classes == label].T, alpha=0.75, color=CYCLE[i], **look)
     for i, label in enumerate(shown):
-        name = str(label) if label_names is None else str(label_names[label])
-        axes.scatter([], [], marker="s", color=CYCLE[i], label=name)
+        axes.scatter([], [], marker="s", color=CYCLE[i], label=names[int(label)])
     if rest.any():
         axes.scatter([], [], marker="s", color="#C4C4C4", label="other")
     for view_name, _ in views:

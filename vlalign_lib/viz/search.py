@@ -8,7 +8,6 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,74 +17,20 @@ from vlalign_lib._validate import check_mapping
 from vlalign_lib.metrics import nearest
 from vlalign_lib.viz._live import is_live
 from vlalign_lib.viz._pictures import as_pictures, is_words, peak_of
-from vlalign_lib.viz._png import data_uri
+from vlalign_lib.viz._png import asset, data_uri
 from vlalign_lib.viz._shade import known_as
 from vlalign_lib.viz.palette import colour
+from vlalign_lib.viz.slider import wide
 
 if TYPE_CHECKING:
     from vlalign_lib.data import PairedDataset
 
 _COLUMNS = 24  # of the sheet on which all pictures lie
-_BORDER = 1  # white pixels around each, so that no neighbour shines in when it is scaled
 _MANY = 6  # methods; with more of them the rows are lower
 _RIGHT = ", holds every word"  # what a screen reader hears of a frame
 _ONLY_RECORDED = "recorded for the prepared phrases only"
 
-# All pictures are one image, the background of every tile: a character that answers ten queries
-# is in the page once. The first card is there without any script.
-_CSS = """
-html[data-theme=dark] .bd-content div.cell_output .output.text_html:has(>.vl-search)\
-{background:none;color:var(--pst-color-text-base);padding:0}
-.vl-search{margin:.5rem 0;max-width:47rem;color:inherit}
-.vl-search label{display:flex;flex-wrap:wrap;align-items:center;gap:.2rem .8rem;margin:0 0 .4rem}
-.vl-search select{font:inherit;color:inherit;background:var(--pst-color-background,#fff);\
-min-height:2.75rem;padding:0 .5rem;max-width:100%;border:1px solid;border-radius:.25rem}
-.vl-search select:focus-visible{outline:.15rem solid \
-var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:.1rem}
-.vl-search .vl-card{background:#fff;color:#1a1a1a;border-radius:.25rem;padding:.5rem .7rem}
-.vl-search .vl-card p{margin:.1rem 0 .4rem;color:inherit}
-.vl-search .vl-row{display:flex;flex-wrap:wrap;align-items:center;gap:.2rem .6rem;margin:.35rem 0}
-.vl-search .vl-name{flex:0 0 8.5rem;box-sizing:border-box;font-weight:600;\
-border-left:.3rem solid;padding-left:.45rem}
-.vl-search .vl-tiles{display:flex;flex-wrap:wrap;gap:.3rem}
-.vl-search .vl-tile{width:2.9rem;height:2.9rem;box-sizing:border-box;border:1px solid #c8c8c8;\
-border-radius:.2rem;background-image:var(--vl-sheet);background-size:var(--vl-size);\
-background-origin:content-box;background-repeat:no-repeat;\
-print-color-adjust:exact;-webkit-print-color-adjust:exact}
-.vl-search .vl-tile.vl-right{border:.2rem solid RIGHT}
-.vl-search .vl-said{flex:1 1 9rem;font-size:.85em;color:#444}
-.vl-search .vl-many .vl-row{flex-wrap:nowrap;gap:.6rem;margin:.2rem 0}
-.vl-search .vl-many .vl-name{font-size:.9em;line-height:1.15}
-.vl-search .vl-many .vl-tiles{flex:0 1 auto;flex-wrap:nowrap;align-items:center;gap:.2rem}
-.vl-search .vl-many .vl-tile{width:2.2rem;height:auto;aspect-ratio:1;min-width:0}
-.vl-search .vl-many .vl-said{line-height:1.15;min-width:0}
-@media(max-width:40rem){
-.vl-search .vl-many .vl-row{display:grid;grid-template-columns:1fr auto;gap:.15rem .6rem;\
-margin:.5rem 0}
-.vl-search .vl-many .vl-tiles{grid-row:2;grid-column:1/-1}
-.vl-search .vl-many .vl-first{display:none}
-}
-"""
-_CSS = re.sub(r"\n", "", _CSS).replace("RIGHT", colour("right"))
-
-# The cards differ in the pictures alone, so there is one, and choosing fills it anew.
-_SCRIPT = """
-(function(){
-var root=document.currentScript.closest(".vl-search"),select=root.querySelector("select"),
-head=root.querySelector("p"),rows=root.querySelectorAll(".vl-row"),data=DATA;
-function put(row,name,text){row.querySelector(name).textContent=text}
-function show(){
-var card=data.cards[select.selectedIndex];head.textContent=card[0];
-rows.forEach(function(row,i){
-var said=card[1][i];put(row,".vl-hits",said[0]);put(row,".vl-first",said[1]);
-row.querySelectorAll(".vl-tile").forEach(function(tile,j){
-var picture=data.pictures[said[2][j]>>1],right=said[2][j]%2===1;
-tile.title=picture[0];tile.setAttribute("aria-label",picture[0]+(right?data.right:""));
-tile.classList.toggle("vl-right",right);tile.style.backgroundPosition=picture[1]})})}
-select.addEventListener("change",show);window.addEventListener("pageshow",show);show();
-})()
-"""
-_SCRIPT = re.sub(r"\n", "", _SCRIPT)
+_Answer = Mapping[str, NDArray[np.int64]]  # by method, rows of the gallery, best first
 
 
 class GlyphSearch:
@@ -94,47 +39,37 @@ class GlyphSearch:
     ``answers`` has for each query ``{method: row numbers}``, best first.
 
     Args:
-        engine: answers queries.
-        queries: the words of each, one at least; every method of the engine has an answer.
+        methods: answers queries.
+        queries: the words of each, one at least; every method has an answer.
         label: what stands before the list.
 
     Chapter:
         07, Ranking, and 08, The retrieval table.
     """
 
-    def __init__(self, engine: _Engine, queries: Sequence[str], label: str) -> None:
+    def __init__(self, methods: _Methods, queries: Sequence[str], label: str) -> None:
         self.queries = tuple(queries)
         self.label = label
-        self.answers = engine.answers(queries)
-        self._engine = engine
+        self.answers = methods.answers(queries)
+        self._methods = methods
 
     def _repr_html_(self) -> str:
-        esc = html.escape
-        options = "".join(f"<option>{esc(query)}</option>" for query in self.queries)
+        options = "".join(f"<option>{html.escape(query)}</option>" for query in self.queries)
+        label = html.escape(self.label)
+        chooser = (
+            f'<label><span>{label}</span><select autocomplete="off">{options}</select></label>'
+        )
         cards = [
-            self._engine.card(query, answer)
+            self._methods.card(query, answer)
             for query, answer in zip(self.queries, self.answers, strict=True)
         ]
-        sheet = self._engine.sheet(cards)
-        data = {
-            "right": _RIGHT,
-            "pictures": [(self._engine.captions[row], sheet.position(row)) for row in sheet.places],
-            "cards": [card.data(sheet) for card in cards],
-        }
-        written = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
-        return (
-            f'<div class="vl-search" role="group" aria-label="{esc(self.label)}" '
-            f'style="{sheet.style}"><style>{_CSS}</style>'
-            f'<label><span>{esc(self.label)}</span><select autocomplete="off">{options}</select>'
-            f"</label>{cards[0].html(sheet, self._engine.captions)}"
-            f"<script>{_SCRIPT.replace('DATA', written)}</script></div>"
-        )
+        return _page(cards, self._methods, label, chooser)
 
     def __repr__(self) -> str:
         """Return the first answer of each method to each query, for terminals."""
         lines = [f"{self.label}: {len(self.queries)} queries"]
         for query, by_method in zip(self.queries, self.answers, strict=True):
-            firsts = (f"{name}: {self._engine.captions[of[0]]}" for name, of in by_method.items())
+            firsts = (f"{name}: {self._methods.captions[of[0]]}" for name, of in by_method.items())
             lines.append(f"  {query} → " + "; ".join(firsts))
         return "\n".join(lines)
 
@@ -216,109 +151,23 @@ def glyph_search(
         raise ValueError(f"queries: {twice!r} stands there twice")
     if not 1 <= top <= 12:
         raise ValueError(f"top: expected 1 to 12 answers, got {top}")
-    engine = _Engine(models, gallery, recorded or {}, asked, top)
-    if is_live():
-        control = _live_control(engine, asked, label)
-        if control is not None:
-            return control
-    for name in engine.recipes:
-        if name not in engine.recorded:
+    methods = _Methods(models, gallery, recorded or {}, asked, top)
+    control = _live_control(methods, asked, label) if is_live() else None
+    if control is not None:
+        return control
+    for name in methods.recipes:
+        if name not in methods.recorded:
             raise ValueError(
                 f"models: {name!r} is a function and has no recorded answers, and a printed page "
                 "fits nothing: hand over the fitted method, or its recorded answers"
             )
-    return GlyphSearch(engine, asked, label)
+    return GlyphSearch(methods, asked, label)
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """One image with many pictures side by side, and where each of them is."""
-
-    address: str
-    columns: int
-    lines: int
-    places: Mapping[int, int]
-
-    @property
-    def style(self) -> str:
-        """Return what hands the image down to the tiles."""
-        size = f"{100 * self.columns}% {100 * self.lines}%"
-        return f"--vl-sheet:url({self.address});--vl-size:{size}"
-
-    def position(self, row: int) -> str:
-        """Return the ``background-position`` of a tile that shows a row of the gallery."""
-        down, across = divmod(self.places[row], self.columns)
-        x, y = across / max(1, self.columns - 1), down / max(1, self.lines - 1)
-        return f"{100 * x:.4g}% {100 * y:.4g}%"
-
-
-@dataclass(frozen=True)
-class _Row:
-    """What one method answers: rows of the gallery and which of them hold every word, or why not.
-
-    Without answers there is a note alone.
-    """
-
-    name: str
-    rows: tuple[int, ...]
-    right: tuple[bool, ...]
-    first: str
-    note: str
-
-    @property
-    def hits(self) -> str:
-        return f"{sum(self.right)} of {len(self.right)}" if self.rows else ""
-
-    def html(self, sheet: _Sheet, captions: Sequence[str]) -> str:
-        known = known_as(self.name)
-        tiles = "".join(
-            f'<span class="vl-tile{" vl-right" if right else ""}" role="img" '
-            f'aria-label="{html.escape(captions[row])}{_RIGHT if right else ""}" '
-            f'title="{html.escape(captions[row])}" '
-            f'style="background-position:{sheet.position(row)}"></span>'
-            for row, right in zip(self.rows, self.right, strict=True)
-        )
-        said = (
-            f'<span class="vl-hits">{self.hits}</span>'
-            f'<span class="vl-first">{html.escape(self.first)}</span>{html.escape(self.note)}'
-        )
-        return (
-            f'<div class="vl-row"><span class="vl-name" '
-            f'style="border-color:{colour(known) if known else "transparent"}">'
-            f'{html.escape(self.name)}</span><span class="vl-tiles">{tiles}</span>'
-            f'<span class="vl-said">{said}</span></div>'
-        )
-
-
-@dataclass(frozen=True)
-class _Card:
-    """What every method answers to one query."""
-
-    head: str
-    rows: tuple[_Row, ...]
-
-    def html(self, sheet: _Sheet, captions: Sequence[str]) -> str:
-        many = " vl-many" if len(self.rows) > _MANY else ""
-        rows = "".join(row.html(sheet, captions) for row in self.rows)
-        return f'<div class="vl-card{many}"><p>{html.escape(self.head)}</p>{rows}</div>'
-
-    def data(self, sheet: _Sheet) -> tuple[str, list[Any]]:
-        """Return what the script writes into the page; a tile is 2 · its place, + 1 if framed."""
-        rows = [
-            (
-                row.hits,
-                row.first,
-                [2 * sheet.places[i] + right for i, right in zip(row.rows, row.right, strict=True)],
-            )
-            for row in self.rows
-        ]
-        return self.head, rows
-
-
-class _Engine:
+class _Methods:
     """The gallery as every method sees it, and what answers a phrase there.
 
-    ``methods`` are fitted, ``recipes`` fit one when they are called, ``recorded`` holds rows by
+    ``fitted`` are methods, ``recipes`` fit one when they are called, ``recorded`` holds rows by
     method and phrase, ``failed`` why a recipe came to nothing. ``names`` are all, in order.
     """
 
@@ -344,9 +193,8 @@ class _Engine:
             name: self._rows(name, answers, queries) for name, answers in recorded.items()
         }
         self.recipes: dict[str, Callable[[], Any]] = {}
-        self.methods: dict[str, Any] = {}
+        self.fitted: dict[str, tuple[Any, Any]] = {}  # a method, and the gallery as it sees it
         self.failed: dict[str, str] = {}
-        self._seen: dict[str, Any] = {}
         for name, model in models.items():
             if not _embeds(model) and callable(model) and not isinstance(model, type):
                 self.recipes[name] = model
@@ -387,8 +235,7 @@ class _Engine:
                 f"models[{name!r}]: expected a fitted method with embed_images and embed_texts, "
                 f"or a function without arguments that returns one, got {_kind(model)}"
             )
-        self._seen[name] = model.embed_images(self.gallery.images)
-        self.methods[name] = model
+        self.fitted[name] = model, model.embed_images(self.gallery.images)
 
     def fit(self, name: str) -> None:
         """Call a recipe and keep what it returns, or in ``failed`` why it does not."""
@@ -399,11 +246,9 @@ class _Engine:
 
     def wants_fit(self, query: str, name: str) -> bool:
         """Tell whether a method answers ``query`` only after its recipe is called."""
+        settled = name in self.fitted or name in self.failed
         return (
-            name in self.recipes
-            and name not in self.methods
-            and name not in self.failed
-            and _key(query) not in self.recorded.get(name, {})
+            name in self.recipes and not settled and _key(query) not in self.recorded.get(name, {})
         )
 
     def encoded(self, queries: Sequence[str]) -> NDArray[np.floating]:
@@ -424,55 +269,106 @@ class _Engine:
     ) -> list[dict[str, NDArray[np.int64]]]:
         """Return for each query, by method, the rows of its best answers, where it has any."""
         names = self.names if names is None else names
-        asked = self.encoded(queries) if any(name in self.methods for name in names) else None
+        asked = self.encoded(queries) if any(name in self.fitted for name in names) else None
         found: list[dict[str, NDArray[np.int64]]] = [{} for _ in queries]
         for name in names:
-            if name in self.methods:
-                best = nearest(self.methods[name].embed_texts(asked), self._seen[name], self.top)
-                for answer, rows in zip(found, np.asarray(best), strict=True):
-                    answer[name] = rows
+            if name in self.fitted:
+                method, seen = self.fitted[name]
+                best = np.asarray(nearest(method.embed_texts(asked), seen, self.top))
+                kept = {_key(query): rows for query, rows in zip(queries, best, strict=True)}
             else:
                 kept = self.recorded.get(name, {})
-                for answer, query in zip(found, queries, strict=True):
-                    if _key(query) in kept:
-                        answer[name] = kept[_key(query)]
+            for answer, query in zip(found, queries, strict=True):
+                if _key(query) in kept:
+                    answer[name] = kept[_key(query)]
         return found
 
-    def card(
-        self,
-        query: str,
-        answer: Mapping[str, NDArray[np.int64]],
-        notes: Mapping[str, str] | None = None,
-    ) -> _Card:
+    def card(self, query: str, answer: _Answer, notes: Mapping[str, str] | None = None) -> _Card:
         """Return the answers with what is said of them; a note stands where there is no answer."""
         wanted = _words(query)
         holds = [wanted <= words for words in self.words]
-        rows = []
+        rows: list[_Row] = []
         for name in self.names:
             if name in answer:
-                found = tuple(int(row) for row in answer[name])
-                first = f"; first: {self.captions[found[0]].lower()}"
-                rows.append(_Row(name, found, tuple(holds[row] for row in found), first, ""))
+                tiles = [(int(row), holds[row]) for row in answer[name]]
+                hits = f"{sum(right for _, right in tiles)} of {len(tiles)}"
+                rows.append((name, hits, f"; first: {self.captions[tiles[0][0]].lower()}", tiles))
             elif notes and name in notes:
-                rows.append(_Row(name, (), (), "", notes[name]))
-        head = f"“{query}”: names that hold every word: {sum(holds):,} of {len(holds):,}"
-        return _Card(head, tuple(rows))
+                rows.append((name, "", notes[name], []))
+        return f"“{query}”: names that hold every word: {sum(holds):,} of {len(holds):,}", rows
 
-    def sheet(self, cards: Sequence[_Card]) -> _Sheet:
-        """Return one image with every picture of the cards."""
-        used = sorted({i for card in cards for row in card.rows for i in row.rows})
-        places = {row: number for number, row in enumerate(used)}
-        columns, lines = max(1, min(_COLUMNS, len(used))), max(1, -(-len(used) // _COLUMNS))
-        peak = peak_of(self.pictures)
-        height, width = (side + 2 * _BORDER for side in self.pictures.shape[1:3])
-        image = np.full((lines * height, columns * width), 255, dtype=np.uint8)
-        for row, number in places.items():
-            y, x = number // _COLUMNS * height + _BORDER, number % _COLUMNS * width + _BORDER
-            ink = np.clip(self.pictures[row] / peak, 0, 1)
-            image[y : y + height - 2 * _BORDER, x : x + width - 2 * _BORDER] = np.round(
-                255 * (1 - ink)
-            )
-        return _Sheet(data_uri(_grey_png(image)), columns, lines, places)
+
+_Row = tuple[str, str, str, list[tuple[int, bool]]]  # method, hits, what is said, (row, right)
+_Card = tuple[str, list[_Row]]  # what every method answers to one query, below a headline
+
+
+def _page(cards: Sequence[_Card], methods: _Methods, label: str = "", chooser: str = "") -> str:
+    """Return the first card as HTML; with a ``chooser``, a script that fills in the others."""
+    captions = [html.escape(caption) for caption in methods.captions]
+    shown = sorted({row for _, rows in cards for *_, tiles in rows for row, _ in tiles})
+    style, place = _sheet(methods.pictures, shown)
+    head, rows = cards[0]
+    parts = [f'<div class="vl-search" role="group" aria-label="{label}" style="{style}">']
+    parts += [f"<style>{asset('search.css')}</style>{chooser}"]
+    parts += [f'<div class="vl-card{" vl-many" if len(rows) > _MANY else ""}">']
+    parts += [f"<p>{html.escape(head)}</p>"]
+    for name, hits, said, tiles in rows:
+        known = known_as(name)
+        shade = colour(known) if known else "transparent"
+        parts += [f'<div class="vl-row"><span class="vl-name" style="border-color:{shade}">']
+        parts += [f'{html.escape(name)}</span><span class="vl-tiles">']
+        for row, right in tiles:
+            parts += [
+                f'<span class="vl-tile{" vl-right" if right else ""}" role="img" '
+                f'aria-label="{captions[row]}{_RIGHT if right else ""}" title="{captions[row]}" '
+                f'style="background-position:{place[row]}"></span>'
+            ]
+        parts += [f'</span><span class="vl-said"><span class="vl-hits">{hits}</span>']
+        parts += [
+            f'<span class="{"vl-first" if tiles else ""}">{html.escape(said)}</span></span></div>'
+        ]
+    parts += ["</div>"]
+    if chooser:
+        number = {row: i for i, row in enumerate(shown)}
+        data = {
+            "right": _RIGHT,
+            "pictures": [(methods.captions[row], place[row]) for row in shown],
+            "cards": [
+                (head, [(hits, said, [2 * number[row] + right for row, right in tiles])
+                        for _, hits, said, tiles in rows])
+                for head, rows in cards
+            ],
+        }  # fmt: skip
+        written = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
+        parts += [f'<script type="application/json" class="vl-data">{written}</script>']
+        parts += [f"<script>{asset('search.js')}</script>"]
+    return "".join(parts) + "</div>"
+
+
+def _sheet(pictures: NDArray[Any], rows: Sequence[int]) -> tuple[str, dict[int, str]]:
+    """Return one image of all these pictures, as a style, and the position of each on it.
+
+    A character that answers ten queries is in the page once. A white pixel around each keeps its
+    neighbours out when it is scaled.
+    """
+    from PIL import Image
+
+    columns, lines = max(1, min(_COLUMNS, len(rows))), max(1, -(-len(rows) // _COLUMNS))
+    height, width = (side + 2 for side in pictures.shape[1:3])
+    sheet = np.full((lines * height, columns * width), 255, dtype=np.uint8)
+    place, peak = {}, peak_of(pictures)
+    for number, row in enumerate(rows):
+        down, across = divmod(number, _COLUMNS)
+        ink = np.pad(np.clip(pictures[row] / peak, 0, 1), 1)
+        y, x = down * height, across * width
+        sheet[y : y + height, x : x + width] = np.round(255 * (1 - ink))
+        share = across / max(1, columns - 1), down / max(1, lines - 1)
+        place[row] = f"{100 * share[0]:.4g}% {100 * share[1]:.4g}%"
+    out = io.BytesIO()
+    image = Image.fromarray(sheet).quantize(16, dither=Image.Dither.NONE)
+    image.save(out, format="PNG", optimize=True)
+    size = f"{100 * columns}% {100 * lines}%"
+    return f"--vl-sheet:url({data_uri(out.getvalue())});--vl-size:{size}", place
 
 
 def _embeds(model: Any) -> bool:
@@ -496,17 +392,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[^\W_]+", text.casefold()))
 
 
-def _grey_png(sheet: NDArray[np.uint8]) -> bytes:
-    """Return a grey picture as a PNG of sixteen shades."""
-    from PIL import Image
-
-    image = Image.fromarray(sheet).quantize(16, dither=Image.Dither.NONE)
-    small = io.BytesIO()
-    image.save(small, format="PNG", optimize=True)
-    return small.getvalue()
-
-
-def _live_control(engine: _Engine, queries: Sequence[str], label: str) -> Any:
+def _live_control(methods: _Methods, queries: Sequence[str], label: str) -> Any:
     """Return a field for words that answers at once, or None where ipywidgets is missing."""
     try:
         import ipywidgets as widgets
@@ -514,43 +400,27 @@ def _live_control(engine: _Engine, queries: Sequence[str], label: str) -> Any:
         return None
 
     shown = widgets.HTML()
-    field = widgets.Combobox(
-        value=queries[0],
-        options=list(queries),
-        ensure_option=False,
-        continuous_update=False,
-        description=label,
-        style={"description_width": "initial"},
-        layout=widgets.Layout(width="auto", max_width="47rem"),
-    )
-    ready = [name for name in engine.names if name not in engine.recipes] or [*engine.recorded][:1]
+    field = widgets.Combobox(value=queries[0], options=list(queries), ensure_option=False,
+                             continuous_update=False, description=label,
+                             **wide(widgets))  # fmt: skip
+    ready = [n for n in methods.names if n not in methods.recipes] or [*methods.recorded][:1]
+    narrow = widgets.Layout(width="auto", margin="0 1rem 0 0")
     boxes = {
-        name: widgets.Checkbox(
-            value=name in ready,
-            description=name,
-            indent=False,
-            layout=widgets.Layout(width="auto", margin="0 1rem 0 0"),
-        )
-        for name in engine.names
+        name: widgets.Checkbox(value=name in ready, description=name, indent=False, layout=narrow)
+        for name in methods.names
     }
 
+    def note(query: str, name: str, fitting: str) -> str:
+        if name == fitting:
+            return f"fitting {name} …"
+        if name in methods.failed:
+            return f"could not be fitted: {methods.failed[name]}; run the cell again to retry"
+        return "waits" if methods.wants_fit(query, name) else _ONLY_RECORDED
+
     def show(query: str, names: Sequence[str], fitting: str = "") -> None:
-        notes = {}
-        for name in names:
-            if name == fitting:
-                notes[name] = f"fitting {name} …"
-            elif name in engine.failed:
-                problem = engine.failed[name]
-                notes[name] = f"could not be fitted: {problem}; run the cell again to retry"
-            else:
-                notes[name] = "waits" if engine.wants_fit(query, name) else _ONLY_RECORDED
-        (answer,) = engine.answers([query], names)
-        card = engine.card(query, answer, notes)
-        sheet = engine.sheet([card])
-        shown.value = (
-            f'<div class="vl-search" style="{sheet.style}"><style>{_CSS}</style>'
-            f"{card.html(sheet, engine.captions)}</div>"
-        )
+        (answer,) = methods.answers([query], names)
+        notes = {name: note(query, name, fitting) for name in names}
+        shown.value = _page([methods.card(query, answer, notes)], methods)
 
     def answer(change: Any = None) -> None:
         query = " ".join(field.value.split())
@@ -561,19 +431,19 @@ def _live_control(engine: _Engine, queries: Sequence[str], label: str) -> Any:
             shown.value = "<p>Choose a method.</p>"
             return
         try:
-            waiting = [name for name in names if engine.wants_fit(query, name)]
+            waiting = [name for name in names if methods.wants_fit(query, name)]
             if waiting:
-                engine.encoded([query])  # words that nobody knows are no reason to fit
+                methods.encoded([query])  # words that nobody knows are no reason to fit
             for name in waiting:
                 show(query, names, fitting=name)
-                engine.fit(name)
+                methods.fit(name)
             show(query, names)
         except Exception as error:
             shown.value = f"<p>{html.escape(str(error))}</p>"
 
     answer()
     field.observe(answer, names="value")
-    if engine.methods.keys() >= set(engine.names):
+    if methods.fitted.keys() >= set(methods.names):
         return widgets.VBox([field, shown])
     for box in boxes.values():
         box.observe(answer, names="value")

@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 import html
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vlalign_lib.viz._live import is_live
-from vlalign_lib.viz._png import as_figure, data_uri, png
+from vlalign_lib.viz._png import as_figure, asset, data_uri, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 160  # 1,120 pixels across: sharp on most screens, and small
 _SLOW = 0.25  # seconds; a drawing that takes longer waits until the handle is let go
-
-# Frames lie on top of each other and only their visibility changes: nothing is laid out or
-# decoded anew while the handle moves, and nothing is animated.
-_CSS = """
-html[data-theme=dark] .bd-content div.cell_output .output.text_html:has(>.vl-slider)\
-{background:none;color:var(--pst-color-text-base);padding:0}
-.vl-slider{margin:.5rem 0;max-width:47rem;color:inherit}
-.vl-slider .vl-frames{display:grid;background:#fff;border-radius:.25rem;overflow:hidden}
-.vl-slider.vl-slider .vl-frames img.vl-frame{grid-area:1/1;\
-width:100%;height:auto;margin:0;padding:0;\
-background:#fff;visibility:hidden}
-.vl-slider.vl-slider .vl-frames img.vl-frame.vl-on{visibility:visible}
-.vl-slider label{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;\
-margin:.4rem 0 0;font-weight:400}
-.vl-slider output{order:1;font-weight:600;font-variant-numeric:tabular-nums}
-.vl-slider input{order:2;flex:0 0 100%;height:2.75rem;margin:0;padding:0;cursor:pointer;\
-touch-action:manipulation;accent-color:var(--pst-color-primary,var(--jp-brand-color1,#0b7285))}
-.vl-slider input:focus-visible{outline:.15rem solid \
-var(--pst-color-primary,var(--jp-brand-color1,#0b7285));outline-offset:-.15rem;border-radius:.25rem}
-.vl-slider .vl-ends{display:flex;justify-content:space-between;margin-top:-.4rem;font-size:.85em;\
-opacity:.85}
-@media print{.vl-slider input,.vl-slider .vl-ends{display:none}}
-"""
-_CSS = re.sub(r"\n", "", _CSS)
-
-_SCRIPT = """
-(function(){
-var root=document.currentScript.closest(".vl-slider"),input=root.querySelector("input"),
-said=root.querySelector("output"),frames=root.querySelectorAll(".vl-frame");
-function move(){frames.forEach(function(frame,i){
-var on=i===+input.value;frame.classList.toggle("vl-on",on);
-if(on){said.textContent=frame.dataset.value;
-input.setAttribute("aria-valuetext",frame.dataset.value)}})}
-input.addEventListener("input",move);window.addEventListener("pageshow",move);move();
-})()
-"""
-_SCRIPT = re.sub(r"\n", "", _SCRIPT)
 
 
 class FrameSlider:
@@ -97,14 +59,14 @@ class FrameSlider:
         # stands before the output, which a label would otherwise name in its place.
         return (
             f'<div class="vl-slider" role="group" aria-label="{esc(self.label)}">'
-            f'<style>{_CSS}</style><div class="vl-frames">{images}</div>'
+            f'<style>{asset("slider.css")}</style><div class="vl-frames">{images}</div>'
             f"<label><span>{esc(self.label)}</span>"
             f'<input type="range" min="0" max="{len(self.frames) - 1}" step="1" '
             f'value="{self.start}" autocomplete="off" aria-label="{esc(self.label)}" '
             f'aria-valuetext="{shown}"><output aria-live="off">{shown}</output></label>'
             f'<div class="vl-ends" aria-hidden="true"><span>{esc(self.said[0])}</span>'
             f"<span>{esc(self.said[-1])}</span></div>"
-            f"<script>{_SCRIPT}</script></div>"
+            f"<script>{asset('slider.js')}</script></div>"
         )
 
     def __repr__(self) -> str:
@@ -226,6 +188,12 @@ def _place(values: Sequence[Any], start: Any) -> int:
     raise ValueError(f"frame_slider: start={start!r} is not among the values")
 
 
+def wide(widgets: Any) -> dict[str, Any]:
+    """Return the looks of a control that is as wide as a page, whatever its description."""
+    layout = widgets.Layout(width="auto", max_width="47rem")
+    return {"style": {"description_width": "initial"}, "layout": layout}
+
+
 def _live_control(
     render: Callable[[Any], Figure],
     values: Sequence[Any],
@@ -248,13 +216,9 @@ def _live_control(
         )
 
     picture = widgets.HTML(value=drawn(start))
+    options = [(text, place) for place, text in enumerate(said)]
     control = widgets.SelectionSlider(
-        options=[(text, place) for place, text in enumerate(said)],
-        value=start,
-        description=label,
-        continuous_update=False,
-        style={"description_width": "initial"},
-        layout=widgets.Layout(width="auto", max_width="47rem"),
+        options=options, value=start, description=label, continuous_update=False, **wide(widgets)
     )
 
     def moved(change: Any) -> None:

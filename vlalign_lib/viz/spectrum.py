@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from vlalign_lib._validate import as_numbers
 from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@in_style
 def correlation_spectrum(train: Any, test: Any, *, title: str = "", height: float = 3.4) -> Figure:
     """Return bars of the correlation of each component: on train upwards, on test downwards.
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from vlalign_lib.viz._live import is_live
 from vlalign_lib.viz.palette import CYCLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 WIDTH = 7.0
 """Width of a figure in inches: 700 CSS pixels, the column of a page."""
@@ -95,12 +101,13 @@ def use_style() -> None:
     if shell is not None and not is_live():
         settings["figure.dpi"] = 200
     mpl.rcParams.update(settings)
-    if shell is not None and is_live():
+    if shell is not None and hasattr(shell, "kernel"):
         import matplotlib.pyplot as plt
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         plt.close()  # the inline backend registers its formats when it is first used
-        set_matplotlib_formats("retina")
+        # with another backend, chosen in MPLBACKEND say, a figure would show its name alone
+        set_matplotlib_formats("retina" if is_live() else "png")
 
 
 def canvas(
@@ -115,7 +122,7 @@ def canvas(
         ncols: columns of axes.
         height: height of the figure in inches.
         width: width in inches; the default fills the column.
-        **kwargs: passed on to ``plt.subplots``.
+        **kwargs: passed on to ``Figure.subplots``.
 
     Returns:
         The figure, and one axes or an array of them.
@@ -135,15 +142,35 @@ def canvas(
         raise ValueError(
             f"canvas: width and height are inches above 0, got {width!r} and {height!r}"
         )
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    settings = style()
-    settings["figure.dpi"] = mpl.rcParams["figure.dpi"]
-    with mpl.rc_context(settings):
-        figure, axes = plt.subplots(nrows, ncols, figsize=(width, height), **kwargs)
-    plt.close(figure)
-    return figure, axes
+    with _whole_style():
+        # without pyplot: no window opens and no backend is needed, whichever is set
+        figure = Figure(figsize=(width, height))
+        return figure, figure.subplots(nrows, ncols, **kwargs)
+
+
+def in_style(draw: Callable[P, R]) -> Callable[P, R]:
+    """Make ``draw`` draw the same picture whatever matplotlib's settings are: a dark theme, say."""
+
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _whole_style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def _whole_style() -> AbstractContextManager[None]:
+    """Return a context of matplotlib's defaults and the book's style, at the present resolution."""
+    import matplotlib as mpl
+    import matplotlib.style
+
+    resolution = {"figure.dpi": mpl.rcParams["figure.dpi"]}
+    context: AbstractContextManager[None] = mpl.style.context(
+        ["default", {**style(), **resolution}]
+    )
+    return context
 
 
 def _is_length(inches: Any) -> bool:

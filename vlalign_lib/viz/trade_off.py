@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlalign_lib._validate import check_mapping
+from vlalign_lib.viz._checks import as_pair, check_said, check_some
 from vlalign_lib.viz._estimates import triple
-from vlalign_lib.viz._labels import leaders_of, place_labels
+from vlalign_lib.viz._labels import spread
 from vlalign_lib.viz._pictures import width_of
 from vlalign_lib.viz._shade import shade_of
 from vlalign_lib.viz.palette import MARKERS, colour
-from vlalign_lib.viz.style import canvas
+from vlalign_lib.viz.style import canvas, in_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 _SIZE = 9.0  # points of the names
 _MARK = 7.5  # points across a mark
-_TALL = 1.2  # height of a name, in its size
-_INK = "#2B2B2B"
-_WHITE = 1.5  # points of white around a name
+_LINE = 0.18  # inches from one name to the next
+_LEADER: Any = {"linewidth": 0.7, "alpha": 0.8, "zorder": 1.5, "gid": "leader"}
+_ROOM = 0.16  # inches free around a name
 
 
+@in_style
 def trade_off(
     points: Mapping[str, tuple[Any, Any]],
     *,
@@ -36,8 +37,8 @@ def trade_off(
 ) -> Figure:
     """Return a scatter of two measurements, a mark with its name for each method.
 
-    A whisker in each direction is the interval of that measurement. The names are placed so
-    that none covers another or a mark; a thin line leads to a name that had to move away.
+    A whisker in each direction is the interval of that measurement. The names
+    stand in two columns beside the marks, and a thin line leads from each to its mark.
 
     Args:
         points: by the method's name a pair (x, y), each a number, a (mean, low, high) triple or
@@ -63,15 +64,11 @@ def trade_off(
         ...     {"CCA": (0.45, 0.25), "SM": (0.80, 0.12)}, xlabel="class mAP (0 to 1)",
         ...     ylabel="partners among the first ten (share)", chance=(0.11, 0.01),
         ... )
-        >>> [text.get_text() for text in figure.axes[0].texts]
+        >>> sorted(text.get_text().strip() for text in figure.axes[0].texts)
         ['CCA', 'SM']
     """
-    check_mapping(points, "points", "{method: (x, y)}")
-    if not points:
-        raise ValueError("points: expected at least one method, got none")
-    for name, label in (("xlabel", xlabel), ("ylabel", ylabel)):
-        if not label.strip():
-            raise ValueError(f"{name}: say what is measured, and in which unit")
+    check_some(points, "points", "{method: (x, y)}")
+    check_said(xlabel=xlabel, ylabel=ylabel)
     ranges = {name: _pair(pair, f"points[{name!r}]") for name, pair in points.items()}
     levels = None if chance is None else [each[0] for each in _pair(chance, "chance")]
     figure, axes = canvas(height=4.6 + 0.25 * (levels is not None) + 0.26 * bool(title))
@@ -89,7 +86,7 @@ def trade_off(
         axes.plot(x[0], y[0], linestyle="", marker=MARKERS[place % len(MARKERS)], color=shade,
                   markersize=_MARK, markeredgecolor="white", markeredgewidth=0.7,
                   zorder=3)  # fmt: skip
-    axes.margins(x=0.11, y=0.08)
+    axes.margins(x=0.04, y=0.08)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     if title:
@@ -101,59 +98,44 @@ def trade_off(
 def _name(
     figure: Figure, axes: Axes, ranges: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 ) -> None:
-    """Write each name beside its mark, in the axes as they are laid out now."""
-    from matplotlib.patheffects import withStroke
-
+    """Write the names in two columns, left and right of the marks, a thin line to each mark."""
     figure.draw_without_rendering()
-    points = 72 / figure.dpi
+    frame, inch = axes.get_window_extent(), figure.dpi
+    wide, tall = frame.width / inch, frame.height / inch
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    middle = (left + right) / 2
+    columns: dict[str, dict[str, tuple[float, float]]] = {
+        "right": {},
+        "left": {},
+    }  # by the side of the words that faces the marks
+    for name, (x, y) in ranges.items():
+        columns["right" if x[0] < middle else "left"][name] = (x[0], y[0])
+    rooms = [_ROOM + max(map(_width, names), default=-_ROOM) for names in columns.values()]
+    unit = (right - left) / (wide - sum(rooms))  # of the horizontal axis, an inch
+    axes.set_xticks([tick for tick in axes.get_xticks() if left <= tick <= right])
+    axes.set(xlim=(left - rooms[0] * unit, right + rooms[1] * unit), ylim=(bottom, top))
+    for (side, names), edge in zip(columns.items(), (left, right), strict=True):
+        if not names:
+            continue
+        heights = spread([y for _, y in names.values()], _LINE * (top - bottom) / tall)
+        reach = top - _LINE / 2 * (top - bottom) / tall
+        heights -= max(0, heights.max() - reach)
+        heights += max(0, bottom + (top - reach) - heights.min())
+        for (name, mark), height in zip(names.items(), heights, strict=True):
+            shade = shade_of(name, list(ranges).index(name))
+            axes.plot([mark[0], edge], [mark[1], height], color=shade, **_LEADER)
+            label = axes.text(edge, height, f" {name} ", size=_SIZE, ha=side,
+                              va="center_baseline", parse_math=False, zorder=6)  # fmt: skip
+            label.set_in_layout(False)  # it lies inside the axes, which must stay as they are
 
-    x, y = (np.array([pair[i] for pair in ranges.values()]) for i in (0, 1))
-    marks = axes.transData.transform(np.column_stack([x[:, 0], y[:, 0]])) * points
-    # whiskers and the lines of chance
-    drawn = [(line, np.asarray(line.get_xydata())) for line in axes.lines]
-    ends = [line.get_transform().transform(xy).ravel() for line, xy in drawn if len(xy) == 2]
-    lines = np.array(ends).reshape(-1, 4) * points
-    sizes = np.array([[72 * width_of(name, _SIZE), _TALL * _SIZE] for name in ranges]) + 2 * _WHITE
-    frame = axes.get_window_extent()
-    bounds = np.array([frame.x0, frame.y0, frame.x1, frame.y1]) * points
-    middles = place_labels(marks, _MARK / 2, sizes, bounds, lines)
-    boxes = np.hstack([middles - sizes / 2, middles + sizes / 2])
-    leaders = leaders_of(marks, boxes, marks, _MARK / 2, float(sizes[:, 1].max()))
-    for i, name in enumerate(ranges):
-        mark = (float(x[i, 0]), float(y[i, 0]))
-        label = axes.annotate(
-            name,
-            mark,
-            (middles[i, 0] - marks[i, 0], middles[i, 1] - marks[i, 1]),
-            textcoords="offset points",
-            size=_SIZE,
-            ha="center",
-            va="center",
-            zorder=6,
-            parse_math=False,
-            path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.85)],
-        )
-        label.set_in_layout(False)  # it lies inside the axes, which must stay as they are
-        reach = leaders[i, 2:] - leaders[i, :2]
-        if reach.any():
-            line = {"arrowstyle": "-", "color": _INK, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0}
-            leader = axes.annotate(
-                "",
-                mark,
-                (reach[0], reach[1]),
-                textcoords="offset points",
-                zorder=5,
-                arrowprops=line,
-            )
-            leader.set_in_layout(False)
-            # a dot on top, since another mark may cover this one
-            axes.plot(*mark, linestyle="", marker="o", markersize=2.2, color=_INK, zorder=5)
+
+def _width(name: str) -> float:
+    return width_of(name, _SIZE)
 
 
 def _pair(pair: Any, what: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise ValueError(f"{what}: expected a pair (x, y), got {pair!r}")
-    return _range(pair[0], f"{what}, x"), _range(pair[1], f"{what}, y")
+    x, y = as_pair(pair, what, "(x, y)")
+    return _range(x, f"{what}, x"), _range(y, f"{what}, y")
 
 
 def _range(value: Any, what: str) -> tuple[float, float, float]:

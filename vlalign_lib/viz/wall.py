@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlalign_lib._validate import as_indices, as_seed
-from vlalign_lib.viz._pictures import (
-    as_pictures,
-    bare,
-    draw_picture,
-    frame,
-    is_words,
-    peak_of,
-    wrap,
-)
+from vlalign_lib.viz._cells import sheet, write
+from vlalign_lib.viz._pictures import as_pictures, draw_picture, frame, is_words, peak_of, wrap
 from vlalign_lib.viz.palette import colour
-from vlalign_lib.viz.style import WIDTH, canvas
+from vlalign_lib.viz.style import WIDTH, in_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +20,7 @@ _WALL = 3.1  # inches the pictures take
 _ROW = 0.27  # inches a name takes, from top to bottom
 
 
+@in_style
 def pairs_wall(
     images: Any,
     captions: Sequence[str],
@@ -73,10 +67,7 @@ def pairs_wall(
     rows = -(-n // columns)
     side = min(_WALL / columns, 0.8)
     height = max(rows * side, n * _ROW) + 0.5
-    figure, axes = canvas(height=height)
-    bare(axes)
-    axes.set_xlim(0, WIDTH)
-    axes.set_ylim(height, 0)
+    figure, axes = sheet(height)
     axes.text(0, 0.15, "pictures", color=colour("image"), weight="bold", va="center")
     left = _WALL + 0.85
     axes.text(left, 0.15, "names, shuffled", color=colour("text"), weight="bold", va="center")
@@ -96,16 +87,9 @@ def pairs_wall(
         edge, width = (colour("image"), 2.0) if i in joined else ("#CFCFCF", 0.8)
         frame(axes, box, colour=edge, width=width)
         level = top + gap_names + (place_of_name[i] + 0.5) * _ROW
-        axes.text(
-            left,
-            level,
-            wrap(captions[i], WIDTH - left - 0.1, 1, weight="bold" if i in joined else "normal"),
-            fontsize=9,
-            va="center",
-            color=colour("text") if i in joined else "#1A1A1A",
-            weight="bold" if i in joined else "normal",
-            parse_math=False,
-        )
+        weight, ink = ("bold", colour("text")) if i in joined else ("normal", "#1A1A1A")
+        said = wrap(captions[i], WIDTH - left - 0.1, 1, weight=weight)
+        write(axes, left, level, said, fontsize=9, va="center", color=ink, weight=weight)
         if i in joined:
             _thread(axes, (x + side - 0.04, y + side / 2), (left - 0.1, level))
     return figure
@@ -116,13 +100,10 @@ def _thread(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> 
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    reach = (end[0] - start[0]) * 0.5
-    path = Path(
-        [start, (start[0] + reach, start[1]), (end[0] - reach, end[1]), end],
-        [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
-    )
-    axes.add_patch(
-        PathPatch(path, fill=False, edgecolor=colour("joint"), linewidth=1.6, alpha=0.8, zorder=4)
-    )
+    middle = (start[0] + end[0]) / 2
+    bend = [start, (middle, start[1]), (middle, end[1]), end]
+    path = Path(bend, [Path.MOVETO, *[Path.CURVE4] * 3])
+    look: Any = {"edgecolor": colour("joint"), "linewidth": 1.6, "alpha": 0.8, "zorder": 4}
+    axes.add_patch(PathPatch(path, fill=False, **look))
     axes.plot(*end, marker="o", markersize=4, color=colour("text"), zorder=5)
     axes.plot(*start, marker="o", markersize=4, color=colour("image"), zorder=5)

@@ -118,7 +118,8 @@ class Keeper:
     def guard(self, what: str, items: int | None = None) -> Iterator[None]:
         """Give advice where memory runs out; what every process does alike gathers no rows."""
         otherwise, on_gpu = _ADVICE.get(what, ("use a smaller model", ()))
-        with memory_advice(what, items, on_gpu, otherwise=otherwise), alone():
+        own_rows = nullcontext() if self._processes is None else alone()
+        with memory_advice(what, items, on_gpu, otherwise=otherwise), own_rows:
             yield
 
     @contextmanager

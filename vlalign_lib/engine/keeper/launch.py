@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vlalign_lib._output import say
 from vlalign_lib._validate import as_number, as_whole, check_mapping
 
 _RANK = re.compile(r"^\[rank\d+\]: ?")  # which torch writes before each line of a traceback
@@ -80,7 +81,7 @@ def launch(
         assert started.stdout is not None
         for line in started.stdout:
             last.append(line)
-            print(line, end="", flush=True)
+            say(line, end="")
         code = started.wait()
     finally:
         clock.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlalign_lib.models._layers import check_dims
+from vlalign_lib.models.encoders import check_dims
 
 
 def hide_views(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models._layers import check_dims, check_widths, mlp
+from vlalign_lib.models.encoders import as_widths, check_dims, mlp
 
 
 class MultimodalAE(nn.Module):
@@ -55,7 +55,7 @@ class MultimodalAE(nn.Module):
         if isinstance(dims, str) or not isinstance(dims, Sequence) or not dims:
             raise ValueError(f"dims: expected one width a view, such as [24, 16, 24], got {dims!r}")
         check_dims(**{f"dims[{j}]": dim for j, dim in enumerate(dims)}, dim_code=dim_code)
-        check_widths(hidden)
+        as_widths(hidden)
         self.dims, self.dim_code = tuple(dims), dim_code
         back = tuple(hidden)[::-1]
         self.inlets = nn.ModuleList(mlp(dim, hidden, dim_code) for dim in dims)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models._layers import check_dims, mlp
+from vlalign_lib.models.encoders import check_dims, mlp
 from vlalign_lib.models.fusion._inputs import resolve_views
 from vlalign_lib.models.fusion.standardise import BlockStandardiser
 

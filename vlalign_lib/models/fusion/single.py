@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vlalign_lib.models._layers import check_dims, mlp
+from vlalign_lib.models.encoders import check_dims, mlp
 from vlalign_lib.models.fusion._inputs import check_view
 from vlalign_lib.models.fusion.standardise import BlockStandardiser
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vlalign_lib.models._layers import check_dims
+from vlalign_lib.models.encoders import check_dims
 from vlalign_lib.models.fusion._inputs import check_mask, check_view
 
 
