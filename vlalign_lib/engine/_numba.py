@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numba
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 
 def part(function=None, **options):
@@ -52,9 +53,13 @@ class _Cache(FunctionCache):
     """Numba's cache; a damaged file of it (a full disk, a loss of power) is as good as none."""
 
     def load_overload(self, sig, target_context):
-        """Return the compiled code of a signature; None where it has to be compiled."""
+        """Return the compiled code of a signature; None where it has to be compiled.
+
+        Numba would load all that it can compile first, which takes longer than all the rest.
+        """
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception:  # what unpickling raises is of every kind
             _say_once(self.cache_path)
             with suppress(OSError):  # a folder that can only be read

@@ -69,7 +69,9 @@ def _is_left_to_the_plain_form(cost: Tensor, lengths: Tensor | None) -> bool:
 
 def _operators() -> Any:
     """Return the operators, which are registered with torch at their first use."""
-    return importlib.import_module(f"{__package__}.operators")
+    from vlalign_lib.engine.soft_dtw import operators
+
+    return operators
 
 
 def _forward(
@@ -108,8 +110,6 @@ def _product(
         with torch.enable_grad():
             c = cost.detach().requires_grad_()
             expected = plain_of("soft_alignment")(c, lengths, gamma)
-            if not expected.requires_grad:
-                return torch.zeros_like(direction)
             return torch.autograd.grad((expected * direction).sum(), c)[0]
 
     kernels = kernels_of(direction.device.type)
@@ -186,14 +186,14 @@ class _HessianProduct(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         cost, direction, lengths = ctx.saved_tensors
+        if ctx.gamma == 0:  # a hard minimum: E is constant
+            return *(torch.zeros_like(cost) for _ in range(2)), *(None,) * (3 + ctx.states)
         further = torch.is_grad_enabled()
         with torch.enable_grad():
             # New names for the same tensors: the direction may itself depend on the cost, and
             # only the derivative with respect to the cost as written here is wanted.
             c, z = (_renamed(tensor, further) for tensor in (cost, direction))
             expected = plain_of("soft_alignment")(c, lengths, ctx.gamma)
-            if not expected.requires_grad:  # a single cell, or a hard minimum: E is constant
-                return *(torch.zeros_like(cost) for _ in range(2)), *(None,) * (3 + ctx.states)
             (product,) = torch.autograd.grad(expected, c, z, create_graph=True)
             by_cost, by_direction = torch.autograd.grad(
                 product, (c, z), gradient, create_graph=further, materialize_grads=True

@@ -215,7 +215,9 @@ class Vector:
 
 
 compiled = partial(_numba.compiled, error_model="numpy")
-part = partial(_numba.part, error_model="numpy")
+part = partial(
+    _numba.part, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)  # nobody but compiled code calls it
 
 
 def on_lanes(function: Callable[..., Any]) -> Any:
