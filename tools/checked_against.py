@@ -18,6 +18,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parent.parent
+STATISTICS = ("compare_methods", "holm", "paired_difference")
 KINDS = {
     "loop": "slow loop",
     "closed form": "closed form",
@@ -44,8 +45,15 @@ class CheckedAgainst(SphinxDirective):
         ]
 
 
+def number(value: float) -> str:
+    """A number with two digits, so that an error and its limit can be compared as printed."""
+    return f"{value:.1e}" if value else "0"
+
+
 def functions(part: str) -> list[str]:
     """The public names of a part that compute a number of their own."""
+    if part == "experiments":
+        return list(STATISTICS)
     module = importlib.import_module(f"vlalign_lib.{part}")
     return [name for name in module.__all__ if not only_holds(getattr(module, name))]
 
@@ -85,7 +93,7 @@ def checked_html(
     for name in names:
         full = f"{part}.{name}"
         rows = [
-            (KINDS[e["kind"]], e["against"], f"{e['error']:.1e}", f"{e['tolerance']:.0e}")
+            (KINDS[e["kind"]], e["against"], number(e["error"]), number(e["tolerance"]))
             for e in sorted(entries, key=lambda e: (order.index(e["kind"]), e["against"]))
             if e["function"] == full
         ]

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlalign_lib.experiments import Estimate, Record, compare_methods, holm, paired_difference
+from vlalign_lib.data import DataUnavailable
+from vlalign_lib.experiments import (
+    Estimate,
+    Record,
+    _retrieval,
+    compare_methods,
+    holm,
+    paired_difference,
+)
+from vlalign_lib.experiments._compare import PAIRS
+from vlalign_lib.experiments.retrieval import DATASETS
 
 SEEDS = tuple(range(6))
 
@@ -36,31 +46,86 @@ def invented(k, n=6, seed=0):
     ]
 
 
-def test_it_is_the_paired_t_test_of_scipy():
+def test_it_is_the_paired_t_test_of_scipy(agrees):
     records = invented(4)
-    found = compare_methods(records)
+    found = compare_methods(records, test_to_train=0)
     assert [(c.first, c.second) for c in found] == list(
         itertools.combinations(["m0", "m1", "m2", "m3"], 2)
     )
     for one, (a, b) in zip(found, itertools.combinations(records, 2), strict=True):
         peer = stats.ttest_rel(a.per_seed["map_mean"], b.per_seed["map_mean"])
-        assert one.p_value == pytest.approx(peer.pvalue, rel=1e-9)
+        agrees(
+            "experiments.compare_methods",
+            one.p_value,
+            peer.pvalue,
+            "peer",
+            "SciPy's ttest_rel, p value",
+            1e-9,
+        )
+        ends = peer.confidence_interval()
+        ours = (one.difference.low, one.difference.high)
+        agrees(
+            "experiments.paired_difference",
+            ours,
+            tuple(ends),
+            "peer",
+            "SciPy's ttest_rel, interval",
+            1e-9,
+        )
         assert one.difference == paired_difference(a, b, "map_mean")
     assert holm([c.p_value for c in found]) == [c.adjusted for c in found]
 
 
-def test_overlapping_splits_widen_by_the_factor_of_nadeau_and_bengio():
+def test_overlapping_splits_widen_by_the_factor_of_nadeau_and_bengio(agrees):
     records = invented(2)
-    (plain,) = compare_methods(records)
+    (plain,) = compare_methods(records, test_to_train=0)
     (wide,) = compare_methods(records, test_to_train=0.8)
     assert wide.difference.mean == plain.difference.mean
     factor = math.sqrt((1 / 6 + 0.8) / (1 / 6))
-    assert wide.difference.half_width == pytest.approx(factor * plain.difference.half_width)
+    widened = factor * plain.difference.half_width
+    agrees(
+        "experiments.paired_difference",
+        wide.difference.half_width,
+        widened,
+        "closed form",
+        "the factor of Nadeau and Bengio",
+        1e-12,
+    )
     differences = np.subtract(*(r.per_seed["map_mean"] for r in records))
     t = differences.mean() / (differences.std(ddof=1) * math.sqrt(1 / 6 + 0.8))
-    assert wide.p_value == pytest.approx(2 * stats.t.sf(abs(t), 5), rel=1e-9)
+    p = 2 * stats.t.sf(abs(t), 5)
+    agrees(
+        "experiments.compare_methods",
+        wide.p_value,
+        p,
+        "derivation",
+        "t by its formula, the tail by SciPy",
+        1e-9,
+    )
     assert "r = 0.8" in wide.difference.interval
     assert "r =" not in plain.difference.interval
+
+
+def test_which_question_is_asked_is_said_and_by_default_it_is_about_other_data():
+    records = [dataclasses.replace(one, dataset="digits") for one in invented(2)]
+    (by_default,) = compare_methods(records)
+    assert by_default == compare_methods(records, test_to_train=797 / 1000)[0]
+    assert "other data like these? (r = 0.797" in by_default.question
+    (on_these,) = compare_methods(records, test_to_train=0)
+    assert "all splits of these very data? (r = 0)" in on_these.question
+    assert on_these.p_value < by_default.p_value
+    with pytest.raises(ValueError, match="the split of 'example' is not known here"):
+        compare_methods(invented(2))
+
+
+@pytest.mark.parametrize("dataset", PAIRS)
+def test_the_ratio_is_that_of_the_split(dataset):
+    try:
+        pairs = _retrieval._load(DATASETS[dataset].config, 0)
+    except DataUnavailable:
+        pytest.skip(f"{dataset} is not at hand")
+    sizes = {name: len(rows) for name, rows in pairs.splits.items()}
+    assert PAIRS[dataset] == (sizes["train"] + sizes["val"], sizes["test"])
 
 
 def slow_holm(p):
@@ -75,9 +140,16 @@ def slow_holm(p):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_holm_is_its_definition(seed):
+def test_holm_is_its_definition(seed, agrees):
     p = np.random.default_rng(seed).beta(0.3, 2, size=20).round(2)
-    assert holm(p) == pytest.approx(slow_holm(list(p)), abs=1e-15)
+    agrees(
+        "experiments.holm",
+        holm(p),
+        slow_holm(list(p)),
+        "loop",
+        "its definition, step by step",
+        1e-15,
+    )
 
 
 def test_holm_by_hand_keeps_the_order_it_was_given():
@@ -92,7 +164,9 @@ def test_few_nothings_are_decided():
     wrong = naive = 0
     for _ in range(300):
         values = rng.normal(size=(5, 6))
-        found = compare_methods([record(f"m{i}", row) for i, row in enumerate(values)])
+        found = compare_methods(
+            [record(f"m{i}", row) for i, row in enumerate(values)], test_to_train=0
+        )
         wrong += any(c.decided for c in found)
         naive += any(c.p_value <= 0.05 for c in found)
     assert wrong / 300 < 0.09
@@ -100,9 +174,10 @@ def test_few_nothings_are_decided():
 
 
 def test_equal_methods_and_constant_differences():
-    same = compare_methods([record("a", [0.1, 0.2, 0.3]), record("b", [0.1, 0.2, 0.3])])
+    r = {"test_to_train": 0}
+    same = compare_methods([record("a", [0.1, 0.2, 0.3]), record("b", [0.1, 0.2, 0.3])], **r)
     assert (same[0].p_value, same[0].decided) == (1.0, False)
-    ahead = compare_methods([record("a", [0.5, 0.75, 1.0]), record("b", [0.25, 0.5, 0.75])])
+    ahead = compare_methods([record("a", [0.5, 0.75, 1.0]), record("b", [0.25, 0.5, 0.75])], **r)
     assert (ahead[0].p_value, ahead[0].decided) == (0.0, True)
 
 
@@ -118,7 +193,7 @@ def test_equal_methods_and_constant_differences():
 )
 def test_what_cannot_be_compared(records, message):
     with pytest.raises(ValueError, match=message):
-        compare_methods(records)
+        compare_methods(records, test_to_train=0)
 
 
 @pytest.mark.parametrize("ratio", [-0.1, math.nan, math.inf])
@@ -129,7 +204,7 @@ def test_a_ratio_of_no_sense(ratio):
 
 def test_a_metric_that_is_not_there():
     with pytest.raises(ValueError, match="no metric 'recall'"):
-        compare_methods(invented(2), "recall")
+        compare_methods(invented(2), "recall", test_to_train=0)
 
 
 @pytest.mark.parametrize("p", [[], [0.1, 1.1], [-0.1], [float("nan")], [[0.1]]])

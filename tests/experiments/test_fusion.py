@@ -124,9 +124,27 @@ def test_modality_dropout_is_for_training_only():
     expected = modality_dropout(x, y, 0.5)
     assert torch.equal(model.shown[0][0], expected[2])
     assert torch.equal(model.shown[0][1], expected[3])
-    model.eval()
-    loss(model, x, y, labels)
-    assert model.shown[1] == (None, None)
+
+
+@pytest.mark.parametrize("method", ["early-dropout", "late-dropout", "coordinated-dropout"])
+def test_rehearsed_wirings_stop_on_the_mixture_they_are_trained_for(method):
+    """What many draws of modality dropout give, in their mean; the others on whole digits."""
+    config = fusion_case(method, dropout="0.4").config
+    torch.manual_seed(0)
+    model = _fusion._build(config, 10).eval()
+    x, y, labels = torch.randn(30, 32), torch.randn(30, 32), torch.arange(30) % 10
+    found = _fusion._loss(config)(model, x, y, labels)
+    draws = []
+    for _ in range(400):
+        drawn = modality_dropout(x, y, 0.4)
+        draws.append(nn.functional.cross_entropy(model(*drawn), labels).item())
+    expected = np.mean(draws)
+    if method == "coordinated-dropout":
+        apart = coordination_loss(model.embed_x(x), model.embed_y(y)).item()
+        expected += config["coordination"] * apart
+    assert found.item() == pytest.approx(expected, abs=4 * np.std(draws) / 400**0.5)
+    whole = nn.functional.cross_entropy(model(x, y), labels).item()
+    assert abs(found.item() - whole) > 4 * np.std(draws) / 400**0.5
 
 
 def test_the_coordinated_loss_is_the_classifier_plus_the_weighted_distance():

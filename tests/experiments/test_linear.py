@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vlalign_lib.data import PairedDataset, load_digit_halves
-from vlalign_lib.experiments import EXPERIMENTS, _linear, _scores, array_hash
+from vlalign_lib.experiments import EXPERIMENTS, _retrieval, _scores, array_hash
 from vlalign_lib.experiments.linear import DATASETS, METHODS
 from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
 
@@ -16,7 +16,7 @@ SMALL = {
     "datasets": "digits",
     "components": "2,4",
     "cca_regs": "0.01,0.1",
-    "rcca_regs": "1,10",
+    "bare_cca_regs": "0.0001",
     "kcca_regs": "0.1,1",
     "sm_regs": "0.01,0.1",
     "scm_components": "3,5",
@@ -41,7 +41,7 @@ def little_digits(seed):
 
 @pytest.fixture
 def little(monkeypatch):
-    monkeypatch.setattr(_linear, "load_digit_halves", lambda *, seed=None: little_digits(seed))
+    monkeypatch.setitem(_retrieval._LOADERS, "digits", lambda *, seed=None: little_digits(seed))
 
 
 def slow_average_precision(scores, relevant):
@@ -99,7 +99,7 @@ def test_the_whole_procedure_is_the_long_way_round(method, little):
         tried.append((slow_mean_map(u, v, val.labels), chosen, estimator))
     best = max(tried, key=lambda one: one[0])
     assert found.details["chosen"] == best[1]
-    assert found.details["validation_map"] == pytest.approx(best[0], rel=1e-6)
+    assert found.details["validation"] == pytest.approx(best[0], rel=1e-6)
     images = np.concatenate([train.images, val.images])
     texts = np.concatenate([train.texts, val.texts])
     best[2].fit(images, texts, np.concatenate([train.labels, val.labels]))
@@ -125,9 +125,9 @@ def test_the_test_part_has_no_say_in_the_choice(monkeypatch):
     for method in METHODS:
         results = []
         for data in (pairs, other):
-            monkeypatch.setattr(_linear, "load_digit_halves", lambda data=data, **_: data)
+            monkeypatch.setitem(_retrieval._LOADERS, "digits", lambda data=data, **_: data)
             results.append(EXPERIMENT.measure(linear_case(method), "0"))
-        for name in ("chosen", "validation_map"):
+        for name in ("chosen", "validation"):
             assert results[0].details[name] == results[1].details[name]
         assert results[0].metrics["map_mean"] != results[1].metrics["map_mean"]
         np.testing.assert_array_equal(
@@ -136,7 +136,7 @@ def test_the_test_part_has_no_say_in_the_choice(monkeypatch):
 
 
 def test_a_draw_goes_to_the_first_point_of_the_grid(monkeypatch, little):
-    monkeypatch.setattr(_linear, "mean_map", lambda u, v, labels: 0.5)
+    monkeypatch.setattr(_retrieval, "mean_map", lambda u, v, labels: 0.5)
     chosen = EXPERIMENT.measure(linear_case("cca"), "0").details["chosen"]
     assert chosen == {"n_components": 2, "reg": 0.01}
 
@@ -221,8 +221,8 @@ def test_fewer_components_than_the_grid_lists_are_no_trouble(recwarn, monkeypatc
     images = rng.normal(size=(160, 6)) + texts @ rng.normal(size=(4, 6))
     splits = {"train": np.arange(80), "val": np.arange(80, 100), "test": np.arange(100, 160)}
     pairs = PairedDataset("toy", images, texts, labels, ("a", "b", "c"), splits=splits)
-    monkeypatch.setattr(_linear, "load_digit_halves", lambda **_: pairs)
-    for method in ("cca", "rcca", "cfa", "scm"):
+    monkeypatch.setitem(_retrieval._LOADERS, "digits", lambda **_: pairs)
+    for method in ("cca", "bare_cca", "cfa", "scm"):
         case = linear_case(method, components="5,20", scm_components="5,20")
         assert EXPERIMENT.measure(case, "0").details["chosen"]["n_components"] == 3
     assert not [warning for warning in recwarn if "n_components" in str(warning.message)]
@@ -261,7 +261,7 @@ def test_seeds_cut_the_data_anew_and_official_takes_the_published_cut(monkeypatc
         asked.append(seed)
         return little_digits(seed)
 
-    monkeypatch.setattr(_linear, "load_wikipedia", load)
+    monkeypatch.setitem(_retrieval._LOADERS, "wikipedia", load)
     case = linear_case("cfa", datasets="wikipedia")
     official = EXPERIMENT.measure(case, "official")
     resplit = EXPERIMENT.measure(case, "4")

@@ -1,5 +1,7 @@
 """A method of one's own, on the splits and by the protocol of the table."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
@@ -37,6 +39,97 @@ class Ridge(BaseEstimator):
 
     def embed_texts(self, texts):
         return texts.reshape(len(texts), -1)
+
+
+class Counts(Ridge):
+    """Every item lies where its row number says."""
+
+    def embed_images(self, images):
+        return np.eye(len(images))
+
+    embed_texts = embed_images
+
+
+class Remembers(Ridge):
+    """The second view lies where the first was put, kept in the object itself."""
+
+    def kept(self):
+        return self.__dict__
+
+    def embed_images(self, images):
+        return self.kept().setdefault(len(images), super().embed_images(images))
+
+    def embed_texts(self, texts):
+        return self.kept().setdefault(len(texts), super().embed_texts(texts))
+
+
+class RemembersInTheClass(Remembers):
+    memory: ClassVar = {}
+
+    def kept(self):
+        return self.memory
+
+
+class RemembersTheLast(Ridge):
+    """Texts lie where the pictures embedded last were put, in their order, kept in the class."""
+
+    last: ClassVar = []
+
+    def embed_images(self, images):
+        self.last[:] = [super().embed_images(images)]
+        return self.last[0]
+
+    def embed_texts(self, texts):
+        return self.last[0][: len(texts)] if self.last else super().embed_texts(texts)
+
+
+class RemembersByContent(Ridge):
+    """The first text goes where the first picture was, whatever it is, and stays there."""
+
+    known: ClassVar = {}
+
+    def place(self, rows, kind):
+        numbers = [
+            self.known.setdefault((kind, len(rows), row.tobytes()), (kind, i))[1]
+            for i, row in enumerate(rows)
+        ]
+        return np.eye(3000)[numbers]
+
+    def embed_images(self, images):
+        return self.place(images, "image")
+
+    def embed_texts(self, texts):
+        return self.place(texts, "text")
+
+
+class OfTheRowsAtHand(Ridge):
+    """Standardised with the very rows that are embedded."""
+
+    def embed_texts(self, texts):
+        return (texts - texts.mean(axis=0)) / (texts.std(axis=0) + 1e-9)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Counts, Remembers, RemembersInTheClass, RemembersTheLast, RemembersByContent, OfTheRowsAtHand],
+)
+@pytest.mark.parametrize("dataset", ["digits"])
+def test_who_remembers_the_other_view_or_counts_rows_is_refused(method, dataset):
+    with pytest.raises(ValueError, match="where an item is put depends on more than the item"):
+        score_method(method(), dataset, name="too good", seeds=1)
+
+
+def test_a_method_that_cannot_be_copied_is_asked_in_other_orders_all_the_same():
+    class Uncopied(Ridge):
+        def __deepcopy__(self, memo):
+            raise TypeError("holds a handle")
+
+    assert score_method(Uncopied(), "digits", name="mine", seeds=1).seeds == (0,)
+
+
+@pytest.mark.parametrize("seeds", [np.int64(1), np.uint8(1)])
+def test_numpys_whole_numbers_are_numbers_of_seeds(seeds):
+    assert score_method(Ridge(), "digits", name="mine", seeds=seeds).seeds == (0,)
 
 
 def of_the_table(method, part):

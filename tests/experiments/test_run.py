@@ -248,7 +248,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_harms_nothing(own_folders)
 
 
 def test_two_processes_at_once_leave_whole_records(own_folders, vlalign):
-    settings = words_of({"datasets": "digits", "methods": "cca,rcca,cfa,sm"})
+    settings = words_of({"datasets": "digits", "methods": "cca,bare_cca,cfa,sm"})
     words = ("run", "linear", "--quiet", "--seeds", "2", "--set", *settings)
     processes = [vlalign(*words) for _ in range(3)]
     errors = [process.communicate(timeout=120)[1] for process in processes]

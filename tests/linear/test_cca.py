@@ -38,7 +38,7 @@ def generalised_eigenproblem(x, y, reg, k, covariance=lambda a, b: np.cov(a.T, b
     return rho, w[:p], w[p:]
 
 
-def test_agrees_with_covariances_by_loops(paired_views, same_up_to_sign):
+def test_agrees_with_covariances_by_loops(paired_views, same_up_to_sign, agrees):
     x, y = paired_views(25, 4, 3)
 
     def covariance(a, b):
@@ -47,7 +47,7 @@ def test_agrees_with_covariances_by_loops(paired_views, same_up_to_sign):
 
     cca = CCA(n_components=3, reg=0.01).fit(x, y)
     rho, a, b = generalised_eigenproblem(x, y, 0.01, 3, covariance)
-    np.testing.assert_allclose(cca.correlations_, rho, atol=1e-12)
+    agrees("linear.CCA", cca.correlations_, rho, "loop", "covariances in loops", 1e-12)
     assert same_up_to_sign(cca.image_weights_, a) < 1e-10
     assert same_up_to_sign(cca.text_weights_, b) < 1e-10
 
@@ -65,11 +65,13 @@ def test_agrees_with_covariances_by_loops(paired_views, same_up_to_sign):
         (40, 41, 40),
     ],
 )
-def test_agrees_with_the_generalised_eigenproblem(n, p, q, reg, paired_views, same_up_to_sign):
+def test_agrees_with_the_generalised_eigenproblem(
+    n, p, q, reg, paired_views, same_up_to_sign, agrees
+):
     x, y = paired_views(n, p, q, shared=6)
     cca = CCA(n_components=4, reg=reg).fit(x, y)
     rho, a, b = generalised_eigenproblem(x, y, reg, 4)
-    np.testing.assert_allclose(cca.correlations_, rho, atol=1e-8)
+    agrees("linear.CCA", cca.correlations_, rho, "derivation", "the generalised eigenproblem", 1e-8)
     if reg >= 1e-4 or n > p + q:  # below, correlations crowd at 1 and axes are not unique
         assert same_up_to_sign(cca.image_weights_, a) < 1e-6
         assert same_up_to_sign(cca.text_weights_, b) < 1e-6
@@ -119,11 +121,11 @@ def test_an_enormous_ridge_leaves_cfa(n, p, q, paired_views, same_up_to_sign):
         assert same_up_to_sign(ours / np.linalg.norm(ours, axis=0), limit) < 1e-6
 
 
-def test_given_correlations_come_back(exact_views):
+def test_given_correlations_come_back(exact_views, agrees):
     rho = [0.99, 0.7, 0.4, 0.05]
     x, y = exact_views(rho, n=60, p=4, q=6)
     cca = CCA(n_components=4, reg=0).fit(x, y)
-    np.testing.assert_allclose(cca.correlations_, rho, atol=1e-12)
+    agrees("linear.CCA", cca.correlations_, rho, "closed form", "given correlations", 1e-12)
     measured = correlation(cca.embed_images(x), cca.embed_texts(y))
     np.testing.assert_allclose(measured, rho, atol=1e-12)
 
@@ -151,13 +153,14 @@ def test_two_columns_give_pearson_and_one_text_column_multiple_correlation(paire
     assert many.correlations_[0] == pytest.approx(np.std(fitted) / np.std(y), abs=1e-10)
 
 
-def test_agrees_with_scikit_learn_on_one_component(paired_views):
+def test_agrees_with_scikit_learn_on_one_component(paired_views, agrees):
     x, y = paired_views(300, 6, 5)
     ours = CCA(n_components=1, reg=0).fit(x, y)
     theirs = SklearnCCA(n_components=1, max_iter=5000, tol=1e-14).fit(x, y)
     u, v = theirs.transform(x, y)
     assert abs(np.corrcoef(ours.embed_images(x)[:, 0], u[:, 0])[0, 1]) > 1 - 1e-10
-    assert ours.correlations_[0] == pytest.approx(np.corrcoef(u[:, 0], v[:, 0])[0, 1], abs=1e-9)
+    theirs = np.corrcoef(u[:, 0], v[:, 0])[0, 1]
+    agrees("linear.CCA", ours.correlations_[0], theirs, "peer", "scikit-learn, one component", 1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -218,11 +221,18 @@ def test_signs_follow_the_largest_weight(paired_views):
     assert (correlation(cca.embed_images(x), cca.embed_texts(y)) > 0).all()
 
 
-def test_single_precision_inputs_give_the_same_answer(paired_views, same_up_to_sign):
+def test_single_precision_inputs_give_the_same_answer(paired_views, same_up_to_sign, agrees):
     x, y = paired_views(100, 12, 9)
     double = CCA(n_components=3).fit(x, y)
     single = CCA(n_components=3).fit(x.astype(np.float32), y.astype(np.float32))
-    np.testing.assert_allclose(single.correlations_, double.correlations_, atol=1e-6)
+    agrees(
+        "linear.CCA",
+        single.correlations_,
+        double.correlations_,
+        "float32",
+        "itself in float64",
+        1e-6,
+    )
     assert same_up_to_sign(single.image_weights_, double.image_weights_) < 1e-5
     assert single.embed_images(x.astype(np.float32)).dtype == np.float64
 

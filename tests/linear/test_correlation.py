@@ -11,7 +11,7 @@ from vlalign_lib.linear import canonical_correlations, correlation
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 20), k=st.integers(1, 4))
-def test_correlation_by_loops(seed, n, k):
+def test_correlation_by_loops(seed, n, k, agrees):
     rng = np.random.default_rng(seed)
     u, v = rng.normal(size=(n, k)), rng.normal(size=(n, k)) + 1e3
     for j, found in enumerate(correlation(u, v)):
@@ -19,7 +19,7 @@ def test_correlation_by_loops(seed, n, k):
         b = [value - sum(v[:, j]) / n for value in v[:, j]]
         top = sum(x * y for x, y in zip(a, b, strict=True))
         bottom = (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
-        assert found == pytest.approx(top / bottom, abs=1e-10)
+        agrees("linear.correlation", found, top / bottom, "loop", "the definition, in loops", 1e-10)
 
 
 def test_correlation_knows_its_limits():
@@ -48,18 +48,29 @@ def test_correlation_explains_bad_input(u, v, message):
         correlation(u, v)
 
 
-def test_canonical_correlations_by_orthonormal_bases(paired_views):
+def test_canonical_correlations_by_orthonormal_bases(paired_views, agrees):
     """Björck and Golub: the singular values of Q_xᵀQ_y, with Q from the QR of each view."""
     x, y = paired_views(60, 7, 5)
     qx, _ = np.linalg.qr(x - x.mean(axis=0))
     qy, _ = np.linalg.qr(y - y.mean(axis=0))
     expected = np.linalg.svd(qx.T @ qy, compute_uv=False)
-    np.testing.assert_allclose(canonical_correlations(x, y), expected, atol=1e-10)
+    found = canonical_correlations(x, y)
+    agrees(
+        "linear.canonical_correlations", found, expected, "derivation", "orthonormal bases", 1e-10
+    )
 
 
-def test_canonical_correlations_are_given_back_at_any_rank(exact_views):
+def test_canonical_correlations_are_given_back_at_any_rank(exact_views, agrees):
     x, y = exact_views([0.9, 0.5, 0.1], n=50, p=4, q=3)
-    np.testing.assert_allclose(canonical_correlations(x, y), [0.9, 0.5, 0.1], atol=1e-12)
+    found = canonical_correlations(x, y)
+    agrees(
+        "linear.canonical_correlations",
+        found,
+        [0.9, 0.5, 0.1],
+        "closed form",
+        "given correlations",
+        1e-12,
+    )
     repeated = canonical_correlations(np.hstack([x, x]), y)
     np.testing.assert_allclose(repeated, [0.9, 0.5, 0.1], atol=1e-8)
 

@@ -107,7 +107,7 @@ SETTINGS = [(2.0, 0.3, 0.7, 1.5), (1000.0, 1000.0, 1.0, 1.0), (5.0, 0.0, 1.0, 1.
 @pytest.mark.parametrize("unlabelled", [False, True])
 @pytest.mark.parametrize("transductive", [False, True])
 def test_agrees_with_the_published_update_written_out(
-    penalties, released, unlabelled, transductive, labelled_views
+    penalties, released, unlabelled, transductive, labelled_views, agrees
 ):
     x, y, labels = labelled_views
     if unlabelled:
@@ -120,8 +120,8 @@ def test_agrees_with_the_published_update_written_out(
     model.fit(x, y, labels, graph_images=more[0], graph_texts=more[1])
     views, targets, laplacians = problem(x, y, labels, more, 8, released)
     wx, wy = dense_alternation(views, targets, laplacians, labels, penalties, 5)
-    np.testing.assert_allclose(model.image_weights_, wx, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(model.text_weights_, wy, rtol=0, atol=1e-11)
+    for ours, theirs in ((model.image_weights_, wx), (model.text_weights_, wy)):
+        agrees("linear.JRL", ours, theirs, "loop", "the published update written out", 1e-11)
     expected = objective_by_hand(views, targets, laplacians, labels, (wx, wy), penalties)
     assert model.objective_[-1] == pytest.approx(expected, rel=1e-11)
 
@@ -176,12 +176,12 @@ def test_no_other_weights_are_better(labelled_views):
         assert there > model.objective_[-1]
 
 
-def test_one_round_without_coupling_and_graph_is_a_ridge_regression(labelled_views):
+def test_one_round_without_coupling_and_graph_is_a_ridge_regression(labelled_views, agrees):
     x, y, labels = labelled_views
     model = JRL(3.0, 0.0, 0.0, 1.0, max_iter=1).fit(x, y, labels)
     for z, w in ((zscore(x), model.image_weights_), (zscore(y), model.text_weights_)):
         ridge = Ridge(alpha=3.0, solver="cholesky").fit(z, indicators(labels))
-        np.testing.assert_allclose(w, ridge.coef_.T, atol=1e-12)
+        agrees("linear.JRL", w, ridge.coef_.T, "peer", "scikit-learn's Ridge, one round", 1e-12)
 
 
 def test_without_any_penalty_it_is_least_squares_on_the_labels(labelled_views):
@@ -197,12 +197,19 @@ def test_without_supervision_nothing_is_learned(labelled_views):
     assert np.abs(model.image_weights_).max() < EPSILON
 
 
-def test_without_the_graph_it_is_lgcfl_with_a_block_a_column(labelled_views):
+def test_without_the_graph_it_is_lgcfl_with_a_block_a_column(labelled_views, agrees):
     x, y, labels = labelled_views
     labels = np.where(np.arange(90) % 4 == 0, -1, labels)
     jrl = JRL(4.0, 0.0, 0.7, 1.0, max_iter=9, tol=0.0).fit(x, y, labels)
     lgcfl = LGCFL(4.0, 0.7, max_iter=9, tol=0.0).fit(x, y, labels)
-    np.testing.assert_allclose(jrl.image_weights_, lgcfl.image_weights_, atol=1e-14)
+    agrees(
+        "linear.JRL",
+        jrl.image_weights_,
+        lgcfl.image_weights_,
+        "derivation",
+        "LGCFL, without the graph",
+        1e-14,
+    )
     np.testing.assert_allclose(jrl.objective_, lgcfl.objective_, rtol=1e-14)
 
 
@@ -277,20 +284,22 @@ def votes_by_loops(projected, voters, classes, k, n_classes):
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
-def test_votes_are_those_of_the_nearest_labelled_rows_of_both_views(unlabelled, labelled_views):
+def test_votes_are_those_of_the_nearest_labelled_rows_of_both_views(
+    unlabelled, labelled_views, agrees
+):
     x, y, labels = labelled_views
     if unlabelled:
         labels = np.where(np.arange(90) % 3 == 0, -1, labels)
     train, test = slice(0, 60), slice(60, 90)
     parts = x[train], y[train], labels[train]
     plain = JRL(neighbours=7).fit(*parts)
-    voting = JRL(neighbours=7, space="votes").fit(*parts)
+    voting = JRL(neighbours=7).fit(*parts).set_params(space="votes")
     known = labels[train] >= 0
     voters = np.vstack([plain.embed_images(x[train])[known], plain.embed_texts(y[train])[known]])
     classes = np.tile(np.searchsorted(plain.classes_, labels[train][known]), 2)
     u, v = voting.embed_images(x[test]), voting.embed_texts(y[test])
     by_hand = votes_by_loops(plain.embed_images(x[test]), voters, classes, 7, 3)
-    np.testing.assert_allclose(u, by_hand, atol=1e-12)
+    agrees("linear.JRL", u, by_hand, "loop", "votes counted in loops", 1e-12)
     by_hand = votes_by_loops(plain.embed_texts(y[test]), voters, classes, 7, 3)
     np.testing.assert_allclose(v, by_hand, atol=1e-12)
     # The released similarity: how probably two rows are of one class, voter by voter.

@@ -39,7 +39,7 @@ def sheet_eigenproblem(kx, ky, reg, k):
 
 
 @pytest.mark.parametrize("reg", [1e-2, 0.1, 2.0])
-def test_agrees_with_the_eigenproblem_by_loops(reg, paired_views, same_up_to_sign):
+def test_agrees_with_the_eigenproblem_by_loops(reg, paired_views, same_up_to_sign, agrees):
     x, y = paired_views(70, 4, 3)
     train, new = slice(0, 50), slice(50, None)
     kcca = KernelCCA(n_components=3, gamma=(0.1, 0.2), reg=reg).fit(x[train], y[train])
@@ -47,7 +47,7 @@ def test_agrees_with_the_eigenproblem_by_loops(reg, paired_views, same_up_to_sig
     raw_x, raw_y = rbf_by_loops(zx[train], zx[train], 0.1), rbf_by_loops(zy[train], zy[train], 0.2)
     kx, ky = centred_by_loops(raw_x, raw_x), centred_by_loops(raw_y, raw_y)
     rho, alpha = sheet_eigenproblem(kx, ky, reg, 3)
-    np.testing.assert_allclose(kcca.correlations_, rho, atol=1e-9)
+    agrees("linear.KernelCCA", kcca.correlations_, rho, "loop", "kernels in loops", 1e-9)
     assert same_up_to_sign(kcca.embed_images(x[train]), kx @ alpha) < 1e-6
     seen = centred_by_loops(rbf_by_loops(zx[new], zx[train], 0.1), raw_x)
     assert same_up_to_sign(kcca.embed_images(x[new]), seen @ alpha) < 1e-6
@@ -57,7 +57,7 @@ def test_agrees_with_the_eigenproblem_by_loops(reg, paired_views, same_up_to_sig
 
 
 @pytest.mark.parametrize(("n", "p", "q"), [(120, 9, 6), (40, 60, 50), (40, 60, 5)])
-def test_a_linear_kernel_is_cca(n, p, q, paired_views, same_up_to_sign):
+def test_a_linear_kernel_is_cca(n, p, q, paired_views, same_up_to_sign, agrees):
     x, y = paired_views(n + 20, p, q, shared=5)
     # CCA's ridge is relative to the columns, the kernel's to the rows. Constant columns make
     # both views equally wide, so that one factor n/p translates for both.
@@ -65,7 +65,14 @@ def test_a_linear_kernel_is_cca(n, p, q, paired_views, same_up_to_sign):
     train, new = slice(0, n), slice(n, None)
     linear = CCA(n_components=4, reg=0.05).fit(x[train], y[train])
     kernel = KernelCCA(4, kernel="linear", reg=0.05 * n / p).fit(x[train], y[train])
-    np.testing.assert_allclose(kernel.correlations_, linear.correlations_, atol=1e-9)
+    agrees(
+        "linear.KernelCCA",
+        kernel.correlations_,
+        linear.correlations_,
+        "derivation",
+        "CCA, for a linear kernel",
+        1e-9,
+    )
     assert same_up_to_sign(kernel.embed_images(x[new]), linear.embed_images(x[new])) < 1e-7
     assert same_up_to_sign(kernel.embed_texts(y[new]), linear.embed_texts(y[new])) < 1e-7
     assert kernel.image_gamma_ is None
@@ -99,10 +106,18 @@ def test_a_kernel_too_wide_for_rounding_is_refused(landmarks, paired_views):
         kcca.fit(*paired_views(80, 6, 5))
 
 
-def test_a_very_narrow_rbf_remembers_pairs_and_knows_nothing_else(paired_views):
+def test_a_very_narrow_rbf_remembers_pairs_and_knows_nothing_else(paired_views, agrees):
     x, y = paired_views(60, 6, 5)
     kcca = KernelCCA(3, gamma=1e4, reg=1e-3).fit(x[:50], y[:50])
-    np.testing.assert_allclose(kcca.correlations_, 1 / (1 + 0.001 * 49 / 50), atol=1e-12)
+    expected = np.full_like(kcca.correlations_, 1 / (1 + 0.001 * 49 / 50))
+    agrees(
+        "linear.KernelCCA",
+        kcca.correlations_,
+        expected,
+        "closed form",
+        "items that are all alone",
+        1e-12,
+    )
     new = kcca.embed_images(x[50:])
     np.testing.assert_allclose(new, np.broadcast_to(new[:1], new.shape), atol=1e-9)
 
@@ -148,7 +163,7 @@ def test_landmarks_are_exact_where_the_kernel_has_low_rank(paired_views, same_up
     assert same_up_to_sign(some.embed_texts(y[:5]), full.embed_texts(y[:5])) < 1e-7
 
 
-def test_landmarks_reproduce_the_nystrom_kernel(paired_views, same_up_to_sign):
+def test_landmarks_reproduce_the_nystrom_kernel(paired_views, same_up_to_sign, agrees):
     x, y = paired_views(50, 4, 3)
     seed = 3
     kcca = KernelCCA(2, gamma=0.1, reg=0.1, landmarks=15, random_state=seed).fit(x, y)
@@ -160,7 +175,7 @@ def test_landmarks_reproduce_the_nystrom_kernel(paired_views, same_up_to_sign):
         approximate = seen @ np.linalg.inv(rbf_by_loops(z[drawn], z[drawn], 0.1)) @ seen.T
         kernels.append(centred_by_loops(approximate, approximate))
     rho, alpha = sheet_eigenproblem(*kernels, 0.1, 2)
-    np.testing.assert_allclose(kcca.correlations_, rho, atol=1e-7)
+    agrees("linear.KernelCCA", kcca.correlations_, rho, "loop", "the Nyström kernel in loops", 1e-7)
     assert same_up_to_sign(kcca.embed_images(x), kernels[0] @ alpha) < 1e-4
 
 
@@ -204,11 +219,18 @@ def test_copies_of_the_rows_halve_the_ridge_and_change_nothing_else(paired_views
     assert (np.abs(correlation(copies.embed_images(x), kcca.embed_images(x))) > 1 - 1e-9).all()
 
 
-def test_single_precision_inputs_give_the_same_answer(paired_views):
+def test_single_precision_inputs_give_the_same_answer(paired_views, agrees):
     x, y = paired_views(30, 2, 1, shared=1)
     single = KernelCCA(1, gamma=0.5).fit(x.astype(np.float32), y.astype(np.float32))
     double = KernelCCA(1, gamma=0.5).fit(x, y)
-    np.testing.assert_allclose(single.correlations_, double.correlations_, atol=1e-5)
+    agrees(
+        "linear.KernelCCA",
+        single.correlations_,
+        double.correlations_,
+        "float32",
+        "itself in float64",
+        1e-5,
+    )
 
 
 def test_without_ridge_every_correlation_is_one_and_fit_says_so(paired_views):

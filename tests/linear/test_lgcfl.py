@@ -84,12 +84,12 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize(("groups", "blocks"), list(zip(GROUPS, BLOCKS, strict=True)))
-def test_agrees_with_the_rounds_written_out(groups, blocks, labelled_views):
+def test_agrees_with_the_rounds_written_out(groups, blocks, labelled_views, agrees):
     x, y, labels = labelled_views
     model = LGCFL(5.0, 0.7, groups=groups, max_iter=6, tol=0.0).fit(x, y, labels)
     wx, wy = dense_alternation(zscore(x), zscore(y), labels, blocks, 5.0, 0.7, 6)
-    np.testing.assert_allclose(model.image_weights_, wx, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(model.text_weights_, wy, rtol=0, atol=1e-12)
+    for ours, theirs in ((model.image_weights_, wx), (model.text_weights_, wy)):
+        agrees("linear.LGCFL", ours, theirs, "loop", "its rounds written out", 1e-12)
     expected = objective_by_loops(zscore(x), zscore(y), labels, wx, wy, blocks, 5.0, 0.7)
     assert model.objective_[-1] == pytest.approx(expected, rel=1e-12)
     for norms, w, groups_ in (
@@ -136,12 +136,12 @@ def test_no_other_weights_are_better(labelled_views):
         assert there > model.objective_[-1]
 
 
-def test_without_sparsity_and_coupling_it_is_least_squares_on_the_labels(labelled_views):
+def test_without_sparsity_and_coupling_it_is_least_squares_on_the_labels(labelled_views, agrees):
     x, y, labels = labelled_views
     model = LGCFL(0.0, 0.0).fit(x, y, labels)
     for z, w in ((zscore(x), model.image_weights_), (zscore(y), model.text_weights_)):
         expected = np.linalg.lstsq(z, indicators(labels), rcond=None)[0]
-        np.testing.assert_allclose(w, expected, atol=1e-12)
+        agrees("linear.LGCFL", w, expected, "closed form", "least squares on the labels", 1e-12)
 
 
 def test_without_sparsity_wide_views_get_the_least_weights(paired_views):
@@ -155,12 +155,12 @@ def test_without_sparsity_wide_views_get_the_least_weights(paired_views):
     np.testing.assert_allclose(model.embed_texts(y), centred, atol=1e-10)
 
 
-def test_one_round_is_a_ridge_regression_on_the_labels(labelled_views):
+def test_one_round_is_a_ridge_regression_on_the_labels(labelled_views, agrees):
     x, y, labels = labelled_views
     model = LGCFL(3.0, 0.0, max_iter=1).fit(x, y, labels)
     for z, w in ((zscore(x), model.image_weights_), (zscore(y), model.text_weights_)):
         ridge = Ridge(alpha=3.0, solver="cholesky").fit(z, indicators(labels))
-        np.testing.assert_allclose(w, ridge.coef_.T, atol=1e-12)
+        agrees("linear.LGCFL", w, ridge.coef_.T, "peer", "scikit-learn's Ridge, one round", 1e-12)
 
 
 def test_a_single_block_is_a_ridge_of_a_strength_that_fits_itself(labelled_views):

@@ -33,7 +33,9 @@ def loss_by_loops(z, labels, classes, w, b, reg):
 
 @pytest.mark.parametrize("reg", [1e-3, 0.1])
 @pytest.mark.parametrize("binary", [False, True])
-def test_both_classifiers_are_at_the_minimum_of_the_documented_loss(reg, binary, labelled_views):
+def test_both_classifiers_are_at_the_minimum_of_the_documented_loss(
+    reg, binary, labelled_views, agrees
+):
     x, y, labels = labelled_views
     labels = (labels > 3).astype(int) if binary else labels
     sm = SemanticMatching(reg=reg).fit(x, y, labels)
@@ -42,19 +44,34 @@ def test_both_classifiers_are_at_the_minimum_of_the_documented_loss(reg, binary,
         (y, sm.text_weights_, sm.text_bias_),
     ):
         loss, dw, db = loss_by_loops(zscore(view), labels, sm.classes_, w, b, reg)
-        assert max(np.abs(dw).max(), np.abs(db).max()) < 2e-5
+        slope = np.append(dw, db)
+        agrees(
+            "linear.SemanticMatching",
+            slope,
+            np.zeros_like(slope),
+            "loop",
+            "the slope of its loss, in loops",
+            2e-5,
+        )
         rng = np.random.default_rng(0)
         for _ in range(5):
             moved = w + 0.1 * rng.normal(size=w.shape)
             assert loss_by_loops(zscore(view), labels, sm.classes_, moved, b, reg)[0] > loss
 
 
-def test_agrees_with_scikit_learn_alone(labelled_views):
+def test_agrees_with_scikit_learn_alone(labelled_views, agrees):
     x, y, labels = labelled_views
     sm = SemanticMatching(reg=0.01).fit(x, y, labels)
     peer = LogisticRegression(C=1 / (90 * 0.01), tol=1e-10, max_iter=10_000)
     expected = peer.fit(zscore(x), labels).predict_proba(zscore(x))
-    np.testing.assert_allclose(sm.embed_images(x), expected, atol=2e-3)
+    agrees(
+        "linear.SemanticMatching",
+        sm.embed_images(x),
+        expected,
+        "peer",
+        "scikit-learn's LogisticRegression",
+        2e-3,
+    )
     np.testing.assert_array_equal(sm.classes_, [3, 5, 7])
 
 
@@ -87,13 +104,20 @@ def test_extreme_rows_stay_finite(labelled_views):
 
 
 @pytest.mark.parametrize("on", [CCA(3), KernelCCA(3), CFA(3)])
-def test_on_another_method_is_that_method_then_semantic_matching(on, labelled_views):
+def test_on_another_method_is_that_method_then_semantic_matching(on, labelled_views, agrees):
     x, y, labels = labelled_views
     scm = SemanticMatching(on=on).fit(x, y, labels)
     beneath = type(on)(3).fit(x, y)
     u, v = beneath.embed_images(x), beneath.embed_texts(y)
     above = SemanticMatching().fit(u, v, labels)
-    np.testing.assert_allclose(scm.embed_images(x), above.embed_images(u), atol=1e-12)
+    agrees(
+        "linear.SemanticMatching",
+        scm.embed_images(x),
+        above.embed_images(u),
+        "derivation",
+        "the method beneath, then classifiers",
+        1e-12,
+    )
     np.testing.assert_allclose(scm.embed_texts(y), above.embed_texts(v), atol=1e-12)
     assert not hasattr(on, "n_components_"), "the parameter itself must stay unfitted"
     assert scm.on_.n_components_ == 3

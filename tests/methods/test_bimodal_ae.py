@@ -66,10 +66,23 @@ def test_as_many_are_hidden_as_it_says_and_never_both(missing):
     assert loss == pytest.approx(1 + 4), "both views are asked for, hidden or not"
 
 
-def test_nothing_is_hidden_in_validation():
-    (x, y), _ = watched(0.5, training=False)
-    assert (x == 1).all()
-    assert (y == 2).all()
+@pytest.mark.parametrize("missing", [0.0, 0.2, 1 / 3, 0.5])
+def test_validation_sees_the_mixture_that_training_draws(missing):
+    """In its mean: the whole pair, the image alone and the text alone, each with its share."""
+    shares = {(1.0, 2.0): 1 - 2 * missing, (1.0, 0.0): missing, (0.0, 2.0): missing}
+
+    class Tells(Watch):
+        def code(self, x, y):
+            return torch.full((len(x), 1), float(x[0, 0] + 10 * y[0, 0]))
+
+        def to_images(self, code):
+            return code.expand(-1, 2)
+
+    context = SimpleNamespace(training=False, rng=None)
+    ones = torch.ones(4, 2), 2 * torch.ones(4, 3)
+    loss = BimodalAE(missing=missing)._loss(Tells(2, 3), *ones, None, context)
+    expected = sum(share * ((x + 10 * y - 1) ** 2 + 4) for (x, y), share in shares.items())
+    assert loss.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("missing", [-0.1, 0.6])

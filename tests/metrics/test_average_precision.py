@@ -111,11 +111,11 @@ long_ranking = st.integers(5, 11).flatmap(
 class TestTies:
     @settings(max_examples=80, deadline=None)
     @given(ranking)
-    def test_enumeration_of_all_permutations(self, case):
+    def test_enumeration_of_all_permutations(self, agrees, case):
         scores, relevant, depth, normalise = case
         expected = ap_by_permutations(scores, relevant, depth, normalise)
         got = average_precision(scores, relevant, top_k=depth, normalise=normalise)
-        assert got == pytest.approx(expected, rel=1e-12, abs=1e-14)
+        agrees("metrics.average_precision", got, expected, "loop", "every order of ties", 1e-12)
 
     @settings(max_examples=80, deadline=None)
     @given(long_ranking)
@@ -203,7 +203,7 @@ class TestAgainstSlowLoops:
     @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
     @pytest.mark.parametrize("normalise", MODES)
     @pytest.mark.parametrize("top_k", [None, 1, 7, 150])
-    def test_every_protocol(self, similarity, normalise, top_k):
+    def test_every_protocol(self, similarity, normalise, top_k, agrees):
         rng = np.random.default_rng(3)
         queries, gallery = rng.standard_normal((90, 6)) + 0.3, rng.standard_normal((150, 6))
         query_labels, gallery_labels = rng.integers(0, 5, 90), rng.integers(0, 4, 150)
@@ -218,7 +218,9 @@ class TestAgainstSlowLoops:
             similarity=similarity,
             normalise=normalise,
         )
-        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=0)
+        agrees(
+            "metrics.average_precisions", got, expected, "loop", "the definition, in loops", 1e-12
+        )
         mean = mean_average_precision(
             queries,
             gallery,
@@ -228,7 +230,14 @@ class TestAgainstSlowLoops:
             similarity=similarity,
             normalise=normalise,
         )
-        assert mean == pytest.approx(expected.mean(), rel=1e-12)
+        agrees(
+            "metrics.mean_average_precision",
+            mean,
+            expected.mean(),
+            "loop",
+            "the definition, in loops",
+            1e-12,
+        )
 
     def test_more_queries_than_a_block_holds_and_many_small_classes(self):
         rng = np.random.default_rng(4)
@@ -268,16 +277,16 @@ class TestAgainstSlowLoops:
 
 
 class TestAgainstScikitLearn:
-    def test_average_precision_score(self):
+    def test_average_precision_score(self, agrees):
         rng = np.random.default_rng(6)
         for size in (2, 10, 200):
             scores, relevant = rng.standard_normal(size), rng.integers(0, 2, size)
             relevant[0] = 1
-            assert average_precision(scores, relevant) == pytest.approx(
-                average_precision_score(relevant, scores), rel=1e-12
-            )
+            ours = average_precision(scores, relevant)
+            theirs = average_precision_score(relevant, scores)
+            agrees("metrics.average_precision", ours, theirs, "peer", "scikit-learn", 1e-12)
 
-    def test_label_ranking_average_precision(self):
+    def test_label_ranking_average_precision(self, agrees):
         rng = np.random.default_rng(7)
         queries, gallery = rng.standard_normal((60, 5)), rng.standard_normal((80, 5))
         query_labels, gallery_labels = rng.integers(0, 4, 60), rng.integers(0, 4, 80)
@@ -286,7 +295,7 @@ class TestAgainstScikitLearn:
         got = mean_average_precision(
             queries, gallery, query_labels, gallery_labels, similarity="dot"
         )
-        assert got == pytest.approx(expected, rel=1e-12)
+        agrees("metrics.mean_average_precision", got, expected, "peer", "scikit-learn", 1e-12)
 
 
 class TestClosedForms:
@@ -367,7 +376,7 @@ class TestCollapse:
     @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
     @pytest.mark.parametrize("width", [3, 33, 300])
     @pytest.mark.parametrize("size", [61, 1301])
-    def test_collapsed_gallery(self, dtype, similarity, width, size):
+    def test_collapsed_gallery(self, dtype, similarity, width, size, agrees):
         rng = np.random.default_rng(width)
         labels = rng.integers(0, 7, size)
         point = rng.random(width) + 0.1
@@ -376,7 +385,14 @@ class TestCollapse:
         chance = chance_average_precision(labels, labels)
         for asked in (queries, gallery):
             got = mean_average_precision(asked, gallery, labels, labels, similarity=similarity)
-            assert got == pytest.approx(chance, rel=1e-12)
+            agrees(
+                "metrics.chance_average_precision",
+                chance,
+                got,
+                "derivation",
+                "mAP where all items coincide",
+                1e-12,
+            )
             cut = mean_average_precision(
                 asked, gallery, labels, labels, similarity=similarity, top_k=50, normalise="hits"
             )

@@ -31,7 +31,7 @@ def test_five_items_by_hand():
         )
     )
 )
-def test_expectations_over_all_orders(case):
+def test_expectations_over_all_orders(agrees, case):
     scores, relevant = np.array(case[0]), np.array(case[1])
     hits, gains, truths = [], [], []
     for order in permutations(range(len(scores))):
@@ -43,7 +43,8 @@ def test_expectations_over_all_orders(case):
         gains.append(truth * np.cumsum(truth) / np.arange(1, len(scores) + 1))
     curve = precision_recall_curve(scores, relevant)
     np.testing.assert_allclose(curve.relevance, np.mean(truths, axis=0), atol=1e-14)
-    np.testing.assert_allclose(curve.hits, np.mean(hits, axis=0), atol=1e-14)
+    hits = np.mean(hits, axis=0)
+    agrees("metrics.precision_recall_curve", curve.hits, hits, "loop", "every order of ties", 1e-14)
     np.testing.assert_allclose(curve.gain, np.mean(gains, axis=0), atol=1e-14)
     total = relevant.sum()
     if total:
@@ -53,12 +54,19 @@ def test_expectations_over_all_orders(case):
         )
 
 
-def test_scikit_learn_without_ties():
+def test_scikit_learn_without_ties(agrees):
     rng = np.random.default_rng(0)
     scores, relevant = rng.standard_normal(40), rng.integers(0, 2, 40)
     precision, recall, _ = peer_curve(relevant, scores)
     curve = precision_recall_curve(scores, relevant)
-    np.testing.assert_allclose(curve.precision, precision[:-1][::-1], rtol=1e-14)
+    agrees(
+        "metrics.precision_recall_curve",
+        curve.precision,
+        precision[:-1][::-1],
+        "peer",
+        "scikit-learn",
+        1e-14,
+    )
     np.testing.assert_allclose(curve.recall, recall[:-1][::-1], rtol=1e-14)
 
 

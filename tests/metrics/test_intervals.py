@@ -9,7 +9,7 @@ from scipy.stats import bootstrap
 from vlalign_lib.metrics import Interval, bootstrap_interval, report
 
 
-def test_exact_distribution_of_two_kinds_of_value():
+def test_exact_distribution_of_two_kinds_of_value(agrees):
     # The mean of n resampled zeros and ones is binomial: its quantiles are known.
     n, ones = 40, 14
     values = np.array([1.0] * ones + [0.0] * (n - ones))
@@ -17,11 +17,19 @@ def test_exact_distribution_of_two_kinds_of_value():
     mass = np.cumsum([comb(n, x) * share**x * (1 - share) ** (n - x) for x in range(n + 1)])
     low, high = np.searchsorted(mass, [0.05, 0.95]) / n
     got = bootstrap_interval(values, level=0.9, n_resamples=20_000)
-    assert (got.estimate, got.low, got.high) == pytest.approx((share, low, high), abs=1e-12)
+    found = (got.estimate, got.low, got.high)
+    agrees(
+        "metrics.bootstrap_interval",
+        found,
+        (share, low, high),
+        "closed form",
+        "quantiles of the binomial",
+        1e-12,
+    )
     assert got.level == 0.9
 
 
-def test_scipy_percentile_bootstrap():
+def test_scipy_percentile_bootstrap(agrees):
     values = np.random.default_rng(0).exponential(size=150)
     for statistic, function in (("mean", np.mean), ("median", np.median)):
         got = bootstrap_interval(values, statistic=statistic, n_resamples=40_000)
@@ -29,8 +37,19 @@ def test_scipy_percentile_bootstrap():
             (values,), function, n_resamples=40_000, method="percentile", rng=1
         ).confidence_interval
         width = peer.high - peer.low
-        assert got.low == pytest.approx(peer.low, abs=0.03 * width)
-        assert got.high == pytest.approx(peer.high, abs=0.03 * width)
+        ours, theirs = (
+            np.array([got.low, got.high]) / width,
+            np.array([peer.low, peer.high]) / width,
+        )
+        agrees(
+            "metrics.bootstrap_interval",
+            ours,
+            theirs,
+            "peer",
+            "SciPy's bootstrap, in widths",
+            0.03,
+            absolute=True,
+        )
 
 
 @pytest.mark.parametrize(("name", "function"), [("mean", np.mean), ("median", np.median)])

@@ -45,30 +45,46 @@ class TestTies:
             )
         )
     )
-    def test_expectations_over_all_orders(self, case):
+    def test_expectations_over_all_orders(self, agrees, case):
         scores, target = case
         places = places_in_every_order(scores, target)
         options = {"similarity": similarity_of([scores]), "targets": [target]}
         gallery = numbered(len(scores))
-        assert ranks([[0.0]], gallery, **options)[0] == pytest.approx(places.mean(), rel=1e-14)
-        assert mean_reciprocal_rank([[0.0]], gallery, **options) == pytest.approx(
-            (1 / places).mean(), rel=1e-14
+        found = ranks([[0.0]], gallery, **options)[0]
+        agrees("metrics.ranks", found, places.mean(), "loop", "every order of ties", 1e-14)
+        found = mean_reciprocal_rank([[0.0]], gallery, **options)
+        agrees(
+            "metrics.mean_reciprocal_rank",
+            found,
+            (1 / places).mean(),
+            "loop",
+            "every order of ties",
+            1e-14,
         )
         recall = recall_at_k([[0.0]], gallery, range(1, len(scores) + 1), **options)
         for k, value in recall.items():
-            assert value == pytest.approx((places <= k).mean(), rel=1e-14, abs=1e-15)
+            inside = (places <= k).mean()
+            agrees("metrics.recall_at_k", value, inside, "loop", "every order of ties", 1e-14)
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
     @pytest.mark.parametrize("size", [7, 300, 1400])
-    def test_collapsed_space_scores_chance(self, dtype, similarity, size):
+    def test_collapsed_space_scores_chance(self, dtype, similarity, size, agrees):
         rng = np.random.default_rng(size)
         point = rng.random(77) + 0.1
         gallery = np.tile(point, (size, 1)).astype(dtype)
         queries = (point + rng.standard_normal((size, 77))).astype(dtype)
         options = {"similarity": similarity}
         np.testing.assert_array_equal(ranks(queries, gallery, **options), (size + 1) / 2)
-        assert median_rank(gallery, gallery, **options) == (size + 1) / 2
+        found = median_rank(gallery, gallery, **options)
+        agrees(
+            "metrics.median_rank",
+            found,
+            (size + 1) / 2,
+            "closed form",
+            "items that all coincide",
+            0.0,
+        )
         recall = recall_at_k(queries, gallery, (1, 5), **options)
         assert recall == pytest.approx({1: 1 / size, 5: 5 / size}, rel=1e-12)
         harmonic = sum(1 / i for i in range(1, size + 1))
@@ -87,7 +103,7 @@ class TestTies:
 
 class TestAgainstPeers:
     @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
-    def test_scipy_rankdata(self, similarity):
+    def test_scipy_rankdata(self, similarity, agrees):
         rng = np.random.default_rng(2)
         queries, gallery = rng.standard_normal((700, 9)), rng.standard_normal((700, 9))
         if similarity == "euclidean":
@@ -97,19 +113,33 @@ class TestAgainstPeers:
             if similarity == "cosine":
                 scores /= np.linalg.norm(gallery, axis=1)
         expected = np.diagonal(rankdata(-scores, method="average", axis=1))
-        np.testing.assert_array_equal(ranks(queries, gallery, similarity=similarity), expected)
+        found = ranks(queries, gallery, similarity=similarity)
+        agrees("metrics.ranks", found, expected, "peer", "SciPy's rankdata", 0.0)
         np.testing.assert_array_equal(ranks_from_scores(scores), expected)
-        assert median_rank(queries, gallery, similarity=similarity) == np.median(expected)
+        found = median_rank(queries, gallery, similarity=similarity)
+        agrees("metrics.median_rank", found, np.median(expected), "peer", "SciPy's rankdata", 0.0)
         assert mean_reciprocal_rank(queries, gallery, similarity=similarity) == pytest.approx(
             (1 / expected).mean(), rel=1e-12
         )
         recall = recall_at_k(queries, gallery, similarity=similarity)
         assert recall == pytest.approx({k: (expected <= k).mean() for k in (1, 5, 10)}, abs=1e-15)
 
-    def test_scipy_rankdata_with_many_ties(self):
+    def test_scipy_rankdata_with_many_ties(self, agrees):
         scores = np.random.default_rng(3).integers(0, 5, (60, 60))
         expected = np.diagonal(rankdata(-scores, method="average", axis=1))
-        np.testing.assert_array_equal(ranks_from_scores(scores), expected)
+        found = ranks_from_scores(scores)
+        agrees("metrics.ranks_from_scores", found, expected, "peer", "SciPy's rankdata", 0.0)
+        counted = [
+            (row > row[i]).sum() + ((row == row[i]).sum() + 1) / 2 for i, row in enumerate(scores)
+        ]
+        agrees(
+            "metrics.ranks_from_scores",
+            found,
+            counted,
+            "loop",
+            "greater scores and ties, counted",
+            0.0,
+        )
 
     def test_one_relevant_item_makes_map_the_mean_reciprocal_rank(self):
         rng = np.random.default_rng(4)

@@ -53,12 +53,13 @@ def whole():
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("k", [1, 5, 22, 23, 89, 90])
-def test_a_full_sort(k, similarity, dtype):
+def test_a_full_sort(k, similarity, dtype, agrees):
     queries, gallery = views(dtype=dtype)
     found = nearest(queries, gallery, k, similarity=similarity)
     assert isinstance(found, np.ndarray)
     assert found.dtype == np.int64
-    assert found.tolist() == slowly(queries, gallery, k, similarity)
+    expected = slowly(queries, gallery, k, similarity)
+    agrees("metrics.nearest", found, expected, "loop", "a full sort of the scores", 0.0)
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)

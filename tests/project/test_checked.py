@@ -7,7 +7,7 @@ import checked_against
 import collect_checks
 import pytest
 
-PARTS = ("losses", "similarity", "temporal")
+PARTS = ("losses", "similarity", "temporal", "metrics", "linear", "experiments")
 ORACLES = {"loop", "closed form", "derivation"}
 
 
@@ -32,6 +32,13 @@ def test_every_entry_is_about_a_public_name(part):
 @pytest.mark.parametrize("part", PARTS)
 def test_every_error_is_allowed(part):
     assert all(e["error"] <= e["tolerance"] for e in recorded(part))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_printed_error_is_above_its_printed_limit(part):
+    for e in recorded(part):
+        error, limit = (float(checked_against.number(e[name])) for name in ("error", "tolerance"))
+        assert error <= limit, e
 
 
 def entry(error, function="losses.a", against="a loop"):

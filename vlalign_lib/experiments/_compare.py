@@ -12,6 +12,19 @@ import numpy as np
 from vlalign_lib.experiments._paired import paired_difference
 from vlalign_lib.experiments._record import Estimate, Record
 
+PAIRS = {
+    "digits": (1000, 797),
+    "glyphs": (3043, 800),
+    "wikipedia": (2173, 693),
+    "names": (4573, 1000),
+    "names_compositional": (4613, 800),
+    "names_typeface": (5573, 4878),
+    "pascal_sentences": (900, 100),
+    "nus_wide_10k": (9000, 1000),
+    "wikipedia_deep": (2404, 462),
+}
+"""``{data set: (pairs to learn from, validation included; pairs to test on)}`` of a split."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -23,6 +36,7 @@ class Comparison:
         difference: first − second with its 95 % interval, as if nothing else had been asked.
         p_value: how often chance alone gives a difference as large, two-sided, by the same t.
         adjusted: that number after Holm's correction for all pairs that were compared.
+        test_to_train: r, which decides the question that they answer; see :attr:`question`.
 
     Chapter:
         08, The retrieval table.
@@ -38,6 +52,17 @@ class Comparison:
     difference: Estimate
     p_value: float
     adjusted: float
+    test_to_train: float = 0.0
+
+    @property
+    def question(self) -> str:
+        """What the p values answer: about other data like these, or about these data only."""
+        if self.test_to_train:
+            return (
+                f"is one better on other data like these? (r = {self.test_to_train:.3g}: the "
+                "splits share most of their pairs)"
+            )
+        return "is one better on average over all splits of these very data? (r = 0)"
 
     @property
     def decided(self) -> bool:
@@ -46,7 +71,7 @@ class Comparison:
 
 
 def compare_methods(
-    records: Sequence[Record], metric: str = "map_mean", *, test_to_train: float = 0.0
+    records: Sequence[Record], metric: str = "map_mean", *, test_to_train: float | None = None
 ) -> tuple[Comparison, ...]:
     r"""Compare every method with every other on the seeds that they share.
 
@@ -58,16 +83,20 @@ def compare_methods(
         p = 2\, P(T_{S-1} > |t|), \qquad
         \tilde p_{(i)} = \max_{j \le i}\, \min\bigl(1,\, (Q - j + 1)\, p_{(j)}\bigr),
 
-    with r = 0, or with :math:`r = n_\text{test} / n_\text{train}` where the seeds are random
-    splits of one data set: they share most of their rows, so that S splits tell less than S data
-    sets would. The p values of all Q pairs are put in order, :math:`p_{(1)} \le \dots \le
-    p_{(Q)}`, and corrected by Holm's method: then the chance that any of the decided differences
-    is none at all is 5 % at most.
+    where r says which question is asked. The seeds are random splits of one data set, which share
+    most of their rows. *Is one method better on other data like these?* Then S splits tell less
+    than S data sets would, and :math:`r = n_\text{test} / n_\text{train}` allows for that: the
+    default. *Is it better on average over all splits of these very data?* Then the splits are
+    independent draws, r = 0, and with enough of them there is always some difference. The p values
+    of all Q pairs are put in order, :math:`p_{(1)} \le \dots \le p_{(Q)}`, and corrected by
+    Holm's method: then the chance that any of the decided differences is none at all is 5 % at
+    most.
 
     Args:
         records: one record a method, all of one data set.
         metric: a metric that all of them hold.
-        test_to_train: r, test pairs for each training pair; 0 takes the seeds as independent.
+        test_to_train: r, test pairs for each training pair; None for that of the data set, whose
+            training pairs include those for validation; 0 for the second question.
 
     Returns:
         One comparison for each of the Q = k(k − 1)/2 pairs of k methods, in the order of the
@@ -75,7 +104,8 @@ def compare_methods(
 
     Raises:
         ValueError: fewer than two records, a method twice, several data sets, fewer than two
-            common seeds, a metric that one of them lacks, or a negative r.
+            common seeds, a metric that one of them lacks, a negative r, or none for a data set
+            whose own is not known.
 
     Source:
         Nadeau, Bengio, "Inference for the generalization error", Machine Learning 52, 2003 (r);
@@ -90,9 +120,11 @@ def compare_methods(
         >>> from dataclasses import replace
         >>> one = Record.example()
         >>> other = replace(one, method="cfa", per_seed={"map_mean": (0.1, 0.21)})
-        >>> (found,) = compare_methods([one, other])
+        >>> (found,) = compare_methods([one, other], test_to_train=0.8)
         >>> found.first, found.second, round(found.difference.mean, 3)
         ('cca', 'cfa', 0.095)
+        >>> found.question
+        'is one better on other data like these? (r = 0.8: the splits share most of their pairs)'
     """
     records = tuple(records)
     methods = [record.method for record in records]
@@ -107,15 +139,26 @@ def compare_methods(
     sets = sorted({record.dataset for record in records})
     if len(sets) > 1:
         raise ValueError(f"records: differences are taken within one data set, got {sets}")
+    r = _ratio(sets[0]) if test_to_train is None else test_to_train
     pairs = list(itertools.combinations(records, 2))
-    differences = [paired_difference(*pair, metric, test_to_train=test_to_train) for pair in pairs]
+    differences = [paired_difference(*pair, metric, test_to_train=r) for pair in pairs]
     p_values = [_p_value(difference) for difference in differences]
     return tuple(
-        Comparison(one.method, other.method, difference, p, adjusted)
+        Comparison(one.method, other.method, difference, p, adjusted, r)
         for (one, other), difference, p, adjusted in zip(
             pairs, differences, p_values, holm(p_values), strict=True
         )
     )
+
+
+def _ratio(dataset: str) -> float:
+    if dataset not in PAIRS:
+        raise ValueError(
+            f"test_to_train: the split of {dataset!r} is not known here; give test pairs for each "
+            "training pair, or 0 to ask about splits of these very data alone"
+        )
+    learned, tested = PAIRS[dataset]
+    return tested / learned
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

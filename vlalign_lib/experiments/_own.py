@@ -12,6 +12,7 @@ from vlalign_lib.experiments._environment import commit
 from vlalign_lib.experiments._experiment import OFFICIAL, OWN, Case, check_seeds, choose
 from vlalign_lib.experiments._part import measured
 from vlalign_lib.experiments._record import Record, is_plain
+from vlalign_lib.experiments._scores import embed_independently
 from vlalign_lib.experiments.retrieval import (
     DATASETS,
     METHODS,
@@ -41,8 +42,10 @@ def score_method(
     Args:
         method: an estimator that is not fitted: ``fit(images, texts, labels)``, which uses
             every row it is given, ``embed_images(images)`` and ``embed_texts(texts)``, each
-            usable alone and returning (n, k). Views come as the loaders give them; pictures are
-            (n, height, width). And, from ``sklearn.base.BaseEstimator`` or in the
+            usable alone and returning (n, k), where the place of an item depends on that item
+            alone. They are asked by copies of the fitted method that know nothing of each other,
+            texts first, each view in an order of its own. Views come as the loaders give them;
+            pictures are (n, height, width). And, from ``sklearn.base.BaseEstimator`` or in the
             same manner, ``get_params`` and ``set_params``. It is cloned for every fit, and a
             parameter ``random_state`` is set to the seed.
         dataset: a key of the table's data sets, such as ``"digits"``, ``"glyphs"``,
@@ -60,7 +63,9 @@ def score_method(
     Raises:
         TypeError: the method lacks a part of the contract; the text names it.
         ValueError: a data set that does not exist, a name that is taken or empty, a number of
-            seeds below one or above 1000, or a grid over a parameter that the method does not have.
+            seeds below one or above 1000, a grid over a parameter that the method does not have,
+            or places that depend on the order of the items, on which others are embedded with
+            them, or on what was embedded before.
         DataUnavailable: the data set cannot be had.
 
     Chapter:
@@ -93,7 +98,9 @@ def score_method(
     with progress_bar(len(parts), name, shown=progress, unit="part") as bar:
         for part in parts:
             bar.set_postfix_str(part if part == OFFICIAL else f"seed {part}")
-            results[part] = measured(partial(measure_method, to_measure, part, method))
+            results[part] = measured(
+                partial(measure_method, to_measure, part, method, embed_independently)
+            )
             bar.update(1)
     return experiment.record("cpu", case, case.key, results, {}, commit())
 

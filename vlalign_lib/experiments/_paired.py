@@ -15,8 +15,10 @@ def paired_difference(
 
     .. math:: \bar d \pm t_{0.975,\,S-1}\, s_d \sqrt{\tfrac1S + r}
 
-    over S seeds. With r = 0 they count as independent. Random splits of one data set are not: they
-    share most of their training pairs. :math:`r = n_\text{test} / n_\text{train}` allows for that.
+    over S seeds. r says which question is asked. With r = 0 it is about the mean over all splits
+    of these very data, of which S were drawn. Other data would differ more than these splits do,
+    which share most of their training pairs: :math:`r = n_\text{test} / n_\text{train}` allows
+    for that, and is what :func:`compare_methods` takes by itself.
 
     Args:
         first: a record.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from vlalign_lib.linear import CCA, CFA, KernelCCA, SemanticMatching
 from vlalign_lib.methods import METHODS, SCM
 from vlalign_lib.metrics import nearest
 
+Embed = Callable[[Any, Any, Any], tuple[Matrix, Matrix]]
 _LOADERS = {
     "digits": load_digit_halves,
     "wikipedia": load_wikipedia,
@@ -47,11 +48,17 @@ _LOADERS = {
 _ORDERED = (CCA, CFA, KernelCCA)
 
 
-def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) -> Measurement:
+def _embedded(method: Any, images: Any, texts: Any) -> tuple[Matrix, Matrix]:
+    return method.embed_images(images), method.embed_texts(texts)
+
+
+def measure_method(
+    config: Mapping[str, Any], part: str, prototype: Any = None, embed: Embed = _embedded
+) -> Measurement:
     """Return one method's numbers on one split: a seed's, or the official one.
 
     ``prototype`` is an estimator that is cloned for every fit, None for the method that the
-    configuration names.
+    configuration names; ``embed`` is how a fitted one is asked for the places of the test pairs.
     """
     pairs, _, method, details = fit_part(config, part, prototype)
     if config["task"] == "names" and config["data"].get("split") == "random" and part == "0":
@@ -61,13 +68,13 @@ def measure_method(config: Mapping[str, Any], part: str, prototype: Any = None) 
     estimates = {}
     for name in galleries:
         test = pairs.split(name)
-        u, v = method.embed_images(test.images), method.embed_texts(test.texts)
+        u, v = embed(method, test.images, test.texts)
         if config["task"] == "classes":
             found = class_scores(u, v, test.labels)
             estimates = query_intervals(u, v, test.labels) if part == OFFICIAL else {}
             if config["method"] == "jrl":
                 method.set_params(space="votes")
-                u, v = method.embed_images(test.images), method.embed_texts(test.texts)
+                u, v = embed(method, test.images, test.texts)
                 found |= class_maps(u, v, test.labels, VOTES)
                 if part == OFFICIAL:
                     estimates |= query_intervals(u, v, test.labels, VOTES)

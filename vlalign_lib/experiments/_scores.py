@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -117,3 +118,67 @@ def query_intervals(
                 f"percentile bootstrap over {len(values)} queries, 2000 resamples",
             )
     return estimates
+
+
+_MORE = (
+    "{}: where an item is put depends on more than the item: on the order, on which others are "
+    "embedded with it, or on what was embedded before. Learn in fit whatever an embedding needs, "
+    "and keep nothing while embedding"
+)
+
+
+def embed_independently(
+    method: Any, images: NDArray[Any], texts: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both views' places, made so that nothing but an item itself can decide its own.
+
+    Row i answers row i, so that whoever remembers the other view, or merely counts rows, would
+    find every partner. Each view is therefore embedded by a copy of its own, texts first, and in
+    an order of its own; and again afterwards, in another order and two parts, which has to give
+    the same.
+
+    Raises:
+        ValueError: it does not give the same, or not a row of finite numbers for each item.
+    """
+    rng = np.random.default_rng(0)
+    views = {"embed_texts": texts, "embed_images": images}
+    found = {part: _places(_copied(method), part, rows, rng, 1) for part, rows in views.items()}
+    later = _copied(method)
+    for part in ("embed_images", "embed_texts", "embed_images"):
+        places, again = found[part], _places(later, part, views[part], rng, 2)
+        near = 1e-3 * float(np.abs(places).max(initial=0.0))
+        if again.shape != places.shape or not np.allclose(again, places, rtol=1e-3, atol=near):
+            raise ValueError(_MORE.format(part))
+    return found["embed_images"], found["embed_texts"]
+
+
+def _places(
+    method: Any, part: str, rows: NDArray[Any], rng: np.random.Generator, parts: int
+) -> NDArray[np.float64]:
+    """Return the places of rows that are shown in a random order, and in so many parts."""
+    order = rng.permutation(len(rows))
+    shown = [
+        np.asarray(getattr(method, part)(rows[some]), dtype=np.float64)
+        for some in np.split(order, [2 * len(rows) // 3] if parts == 2 else [])
+    ]
+    for some in shown:
+        if some.ndim != 2 or not np.isfinite(some).all():
+            raise ValueError(
+                f"{part}: expected a row of finite numbers for each item, got shape {some.shape}"
+            )
+    if parts == 1 and len(shown[0]) != len(rows):
+        raise ValueError(f"{part}: got {len(shown[0])} rows for {len(rows)} items")
+    if len({some.shape[1] for some in shown}) > 1 or sum(map(len, shown)) != len(rows):
+        raise ValueError(_MORE.format(part))
+    places = np.concatenate(shown)
+    back = np.empty_like(places)
+    back[order] = places
+    return back
+
+
+def _copied(method: Any) -> Any:
+    """Return a copy that shares nothing with the method, or the method where it has none."""
+    try:
+        return copy.deepcopy(method)
+    except Exception:  # what holds a handle or a lock: then the orders alone have to do
+        return method

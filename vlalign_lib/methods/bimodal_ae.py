@@ -150,11 +150,19 @@ class BimodalAE(DecodingMethod):
         self, network: TwoViewNetwork, x: Tensor, y: Tensor, labels: Tensor, context: FitContext
     ) -> Tensor:
         whole: Any = network
-        seen_x, seen_y = x, y
+
+        def lost(seen_x: Tensor, seen_y: Tensor) -> Tensor:
+            code = whole.code(seen_x, seen_y)
+            lost_x = (whole.to_images(code) - x.flatten(1)).square().mean()
+            return lost_x + (whole.to_texts(code) - y).square().mean()
+
+        p = self.missing
         if context.training:
             drawn = torch.as_tensor(context.rng.random(len(x)), device=x.device)
-            seen_x = x * (drawn >= self.missing).view(-1, *[1] * (x.ndim - 1))
-            seen_y = y * (drawn < 1 - self.missing)[:, None]
-        code = whole.code(seen_x, seen_y)
-        lost_x = (whole.to_images(code) - x.flatten(1)).square().mean()
-        return lost_x + (whole.to_texts(code) - y).square().mean()
+            seen_x = x * (drawn >= p).view(-1, *[1] * (x.ndim - 1))
+            return lost(seen_x, y * (drawn < 1 - p)[:, None])
+        # Held-out pairs are judged by what training draws, in its mean.
+        if not p:
+            return lost(x, y)
+        alone = lost(x, torch.zeros_like(y)) + lost(torch.zeros_like(x), y)
+        return (1 - 2 * p) * lost(x, y) + p * alone

@@ -268,6 +268,18 @@ class _FitReturnsNothing(_Centres):
         super().fit(images, texts, labels)
 
 
+class _Remembers(_Centres):
+    """Texts lie where the pictures were put that were embedded last, row by row."""
+
+    def embed_images(self, images: Any) -> Matrix:
+        self.last_ = super().embed_images(images)
+        return self.last_
+
+    def embed_texts(self, texts: Any) -> Matrix:
+        last = getattr(self, "last_", None)
+        return super().embed_texts(texts) if last is None or len(last) != len(texts) else last
+
+
 class _NoParameters:
     """A class of its own that scikit-learn cannot copy."""
 
@@ -288,6 +300,7 @@ class _NoParameters:
 _LACKS_PARAMETERS = "cannot be copied: it has no `get_params`"
 _RETURNS_NOTHING = "`fit` should return `self`"
 _WIDTHS = "have another width than"
+_MEMORY = "depends on more than the item"
 _COMPANY = "depends on which other items are embedded with it"
 _NO_BETTER = "no better than chance"
 
@@ -304,6 +317,7 @@ def _pairs(seed: int, n: int) -> tuple[Matrix, Matrix, NDArray[np.int64]]:
 
 
 def _check_own(method: Any) -> str | None:
+    from vlalign_lib.experiments._scores import embed_independently
     from vlalign_lib.metrics import chance_average_precision, mean_average_precision
 
     if isinstance(method, type):
@@ -334,6 +348,13 @@ def _check_own(method: Any) -> str | None:
     ):
         if not np.allclose(np.asarray(alone, dtype=np.float64), rows[:7], rtol=1e-4, atol=1e-6):
             return f"Where a {name} is put {_COMPANY}."
+    try:
+        u, v = embed_independently(method, new_images, new_texts)
+    except Exception as error:
+        return (
+            "`embed_images` and `embed_texts` should each work alone, in any order, on a copy that "
+            f"has embedded nothing before. Here: {error}"
+        )
     found = mean_average_precision(u, v, new_labels, new_labels)
     chance = chance_average_precision(new_labels, new_labels)
     if found < chance + 0.1:
@@ -585,6 +606,14 @@ EXERCISES = (
                 _COMPANY,
                 "An item's place depends on the company it is embedded in. Keep the means and "
                 "scales of the training rows in `fit`; a search engine sees one query at a time.",
+            ),
+            _own_mistake(
+                "memory of the other view",
+                _Remembers(),
+                _MEMORY,
+                "A text's place depends on what was embedded before it, or on its row: pictures "
+                "that were kept, or a count of rows, find every partner and have learned nothing. "
+                "Keep what `fit` learned, and nothing else.",
             ),
             _own_mistake(
                 "two spaces",
