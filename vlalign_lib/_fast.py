@@ -12,13 +12,17 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PASSED_ON = ("OutOfMemoryError", "_StopRecomputationError")  # of torch, not imported here
+
 _PLAIN: dict[str, Callable[..., Any]] = {}
+_FOUND: dict[str, Callable[..., Any] | None] = {}
 _FAILED: set[str] = set()
 
 
@@ -29,6 +33,14 @@ def form(name: str) -> Callable[..., Any] | None:
     """
     if name in _FAILED or os.environ.get("VLALIGN_ENGINE") == "0":
         return None
+    if sys.modules.get("vlalign_lib.engine", True) is None:
+        return None
+    if name not in _FOUND:  # what torch.compile cannot look up: call once before it
+        _FOUND[name] = _find(name)
+    return _FOUND[name]
+
+
+def _find(name: str) -> Callable[..., Any] | None:
     try:
         engine = importlib.import_module("vlalign_lib.engine")
     except ImportError:
@@ -57,11 +69,30 @@ def give_up(name: str, error: Exception) -> None:
         )
 
 
+def rescued(name: str, quick: Callable[[], Any], plain: Callable[[], Any]) -> Any:
+    """Return what the fast form computes, or the plain one where the fast one fails or declines.
+
+    A form that computes once more in a backward pass does it through here. An error counts as a
+    failure of the form only where the plain one then succeeds: what is wrong with the input,
+    both say. A lack of memory is no failure, nor is the way in which ``torch.utils.checkpoint``
+    ends a computation that it repeats.
+    """
+    if name in _FAILED:
+        return plain()
+    try:
+        result = quick()
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ in PASSED_ON:
+            raise
+        result = plain()
+        give_up(name, error)
+    return plain() if result is NotImplemented else result
+
+
 def fast(name: str) -> Callable[[F], F]:
     """Let the engine's form of a name run in place of the function, which stays the reference.
 
-    The plain function is kept as ``.plain``. An error of the fast form counts as a failure of
-    the form only where the plain one then succeeds: what is wrong with the input, both say.
+    The plain function is kept as ``.plain``, and as ``plain_of(name)`` for the form.
     """
 
     def decorate(plain: F) -> F:
@@ -70,16 +101,7 @@ def fast(name: str) -> Callable[[F], F]:
             found = form(name)
             if found is None:
                 return plain(*args, **kwargs)
-            try:
-                result = found(*args, **kwargs)
-            except MemoryError:
-                raise
-            except Exception as error:
-                if type(error).__name__ == "OutOfMemoryError":
-                    raise
-                result = plain(*args, **kwargs)
-                give_up(name, error)
-            return plain(*args, **kwargs) if result is NotImplemented else result
+            return rescued(name, lambda: found(*args, **kwargs), lambda: plain(*args, **kwargs))
 
         _PLAIN[name] = run.plain = plain  # type: ignore[attr-defined]
         return cast(F, run)

@@ -1,75 +1,87 @@
-"""How every kernel is compiled by numba: kept on disk where possible, made anew where damaged."""
+"""How every kernel is compiled by numba: kept on disk where possible, made anew where damaged.
 
-# mypy: disable-error-code="no-untyped-def"
+``@compiled`` is for what Python calls, ``@part`` for what only compiled code calls::
+
+    @part
+    def square(x): ...
+
+    @compiled  # or @compiled(fastmath={"nnan", "nsz"}): the options of numba.njit
+    def kernel(values, answer): ...
+
+Both may be called from compiled code. What else fails at a kernel's first call is for the door,
+``vlalign_lib._fast``; a kernel that runs in a backward pass is called through its ``rescued``.
+"""
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
-import pickle
 import warnings
-from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
-DAMAGE = (EOFError, pickle.UnpicklingError, ValueError, IndexError, KeyError, OSError)
+
+def part(function=None, **options):
+    """Compile what compiled code calls, together with it."""
+    if function is None:
+        return partial(part, **options)
+    return numba.njit(nogil=True, **options)(function)
 
 
-def compiled(
-    function: Callable[..., Any], *, sources: Iterable[Path] = (), **options: Any
-) -> Callable[..., Any]:
+def compiled(function=None, **options):
     """Compile what Python calls, and keep the compiled code where there is a folder for it.
 
-    A file of the cache that was cut off (a full disk, a loss of power) is thrown away and
-    compiled again. Functions that compiled code calls are ``.kernel`` of what is returned, or
-    plain ``numba.njit``.
-
-    Args:
-        function: a function that numba can compile.
-        sources: files that the code is made of besides its own: numba looks at the date of the
-            function's own file only, so the name under which the code is kept tells what all of
-            them look like.
-        options: more for ``numba.njit``.
+    Numba looks at the date of the function's own file only, so the name under which the code is
+    kept tells what all files of its folder look like.
     """
-    sources = sorted(sources)
-    if sources:
-        digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-        function.__qualname__ += f"-{digest[:12]}"
-    options = {"nogil": True, **options}
-    try:
-        kernel = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no such folder: compile in every process
-        kernel = numba.njit(**options)(function)
+    if function is None:
+        return partial(compiled, **options)
+    function.__qualname__ += f"-{_digest(Path(function.__code__.co_filename).parent)}"
+    kernel = part(function, **options)
+    with suppress(RuntimeError):  # no such folder: compile in every process
+        kernel._cache = _Cache(function)
+    return kernel
 
-    @functools.wraps(function)
-    def call(*args):
-        known = len(kernel.signatures)
+
+class _Cache(FunctionCache):
+    """Numba's cache; a damaged file of it (a full disk, a loss of power) is as good as none."""
+
+    def load_overload(self, sig, target_context):
+        """Return the compiled code of a signature; None where it has to be compiled.
+
+        Numba would load all that it can compile first, which takes longer than all the rest.
+        """
         try:
-            return kernel(*args)
-        except DAMAGE as error:
-            if len(kernel.signatures) > known or not _drop_cache(kernel):
-                raise
-            warnings.warn(
-                f"numba's cached code of {function.__name__} was damaged "
-                f"({type(error).__name__}) and is compiled again",
-                UserWarning,
-                stacklevel=2,
-            )
-            return kernel(*args)
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
+        except Exception:  # what unpickling raises is of every kind
+            _say_once(self.cache_path)
+            with suppress(OSError):  # a folder that can only be read
+                self.flush()
+            return None
 
-    call.kernel = kernel  # type: ignore[attr-defined]
-    return call
+    def save_overload(self, sig, data):
+        """Keep the compiled code of a signature, where that can be done."""
+        with suppress(Exception):
+            super().save_overload(sig, data)
 
 
-def _drop_cache(kernel) -> bool:
-    """Throw away what numba keeps of a function on disk; tell whether there was anything."""
-    folder = Path(kernel.stats.cache_path or "")
-    stem = f"{Path(kernel.py_func.__code__.co_filename).stem}.{kernel.py_func.__qualname__}-"
-    found = [path for path in folder.glob("*.nb[ic]") if path.name.startswith(stem)]
-    for path in found:
-        with contextlib.suppress(OSError):
-            path.unlink()
-    return bool(found)
+@cache
+def _say_once(folder):
+    warnings.warn(
+        f"numba's compiled code in {folder} is damaged: it is compiled again",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+@cache
+def _digest(folder):
+    sources = [Path(__file__), *sorted(folder.glob("*.py"))]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]

@@ -79,4 +79,9 @@ def soft_alignments(cost: Tensor, lengths: Tensor | None, gamma: float) -> Tenso
     with torch.enable_grad():
         # A new name, so that only what depends on this very input is differentiated.
         c = cost.view_as(cost) if further else cost.detach().requires_grad_()
-        return torch.autograd.grad(plain(c, lengths, gamma).sum(), c, create_graph=further)[0]
+        values = plain(c, lengths, gamma).sum()
+        (expected,) = torch.autograd.grad(values, c, create_graph=further)
+        if further and not expected.requires_grad:  # constant: derivatives of every order are 0
+            never = torch.zeros_like(c, dtype=torch.bool)
+            expected = torch.where(never, c.nan_to_num(0.0, 0.0, 0.0).tanh(), expected)
+    return expected

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from vlalign_lib._fast import give_up, plain_of
+from vlalign_lib._fast import plain_of, rescued
 from vlalign_lib._tensors import is_transformed
 
 State = tuple[Tensor, ...]
@@ -69,7 +69,9 @@ def _is_left_to_the_plain_form(cost: Tensor, lengths: Tensor | None) -> bool:
 
 def _operators() -> Any:
     """Return the operators, which are registered with torch at their first use."""
-    return importlib.import_module(f"{__package__}.operators")
+    from vlalign_lib.engine.soft_dtw import operators
+
+    return operators
 
 
 def _forward(
@@ -80,13 +82,13 @@ def _forward(
 
 
 def _alignment(cost: Tensor, state: State, lengths: Tensor | None, gamma: float) -> Tensor:
-    try:
-        kernels = kernels_of(cost.device.type)
-        return kernels.alignment(state, lengths, gamma, tuple(cost.shape)).to(cost.dtype)
-    except Exception as error:  # a damaged cache of compiled code, met in a backward pass
-        result: Tensor = plain_of("soft_alignment")(cost.detach(), lengths, gamma)
-        give_up("soft_dtw", error)
-        return result
+    kernels, shape = kernels_of(cost.device.type), tuple(cost.shape)
+    result: Tensor = rescued(
+        "soft_alignment",
+        lambda: kernels.alignment(state, lengths, gamma, shape).to(cost.dtype),
+        lambda: plain_of("soft_alignment")(cost.detach(), lengths, gamma),
+    )
+    return result
 
 
 def _product(
@@ -103,16 +105,20 @@ def _product(
             "is_grads_batched=True (vectorize=True), or use torch.func, which takes many"
         )
     direction = direction.detach().resolve_neg().contiguous()
-    try:
-        kernels = kernels_of(direction.device.type)
-        return kernels.hessian_product(state, expected.detach(), direction, lengths, gamma)
-    except Exception as error:
+
+    def plain() -> Tensor:
         with torch.enable_grad():
             c = cost.detach().requires_grad_()
-            product = (plain_of("soft_alignment")(c, lengths, gamma) * direction).sum()
-            (result,) = torch.autograd.grad(product, c)
-        give_up("soft_dtw", error)
-        return result
+            expected = plain_of("soft_alignment")(c, lengths, gamma)
+            return torch.autograd.grad((expected * direction).sum(), c)[0]
+
+    kernels = kernels_of(direction.device.type)
+    result: Tensor = rescued(
+        "soft_alignment",
+        lambda: kernels.hessian_product(state, expected.detach(), direction, lengths, gamma),
+        plain,
+    )
+    return result
 
 
 def _applied(function: type[Function], *inputs: Any) -> Tensor:
@@ -180,14 +186,14 @@ class _HessianProduct(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         cost, direction, lengths = ctx.saved_tensors
+        if ctx.gamma == 0:  # a hard minimum: E is constant
+            return *(torch.zeros_like(cost) for _ in range(2)), *(None,) * (3 + ctx.states)
         further = torch.is_grad_enabled()
         with torch.enable_grad():
             # New names for the same tensors: the direction may itself depend on the cost, and
             # only the derivative with respect to the cost as written here is wanted.
             c, z = (_renamed(tensor, further) for tensor in (cost, direction))
             expected = plain_of("soft_alignment")(c, lengths, ctx.gamma)
-            if not expected.requires_grad:  # a single cell, or a hard minimum: E is constant
-                return *(torch.zeros_like(cost) for _ in range(2)), *(None,) * (3 + ctx.states)
             (product,) = torch.autograd.grad(expected, c, z, create_graph=True)
             by_cost, by_direction = torch.autograd.grad(
                 product, (c, z), gradient, create_graph=further, materialize_grads=True

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -215,15 +214,10 @@ class Vector:
         return Vector(self.builder, self.builder.bitcast(self.value, kind))
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile what Python calls; what all of the loops look like decides whether it is kept."""
-    sources = Path(__file__).parent.glob("*.py")
-    return _numba.compiled(function, sources=sources, error_model="numpy")
-
-
-def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile what compiled code calls, together with it."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+compiled = partial(_numba.compiled, error_model="numpy")
+part = partial(
+    _numba.part, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)  # nobody but compiled code calls it
 
 
 def on_lanes(function: Callable[..., Any]) -> Any:

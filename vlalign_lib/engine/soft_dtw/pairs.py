@@ -267,7 +267,8 @@ def alignments(costs, directions, lengths, n, m, scale, weights, first, last, an
             strip = strips - 1 - abs(turn)
             start, stop = strip * height, min(strip * height + height, rows)
             if turn < 0:
-                borders[strip + 1] = borders[strip]
+                for k in range(borders.shape[1]):  # a slice would compile its error message
+                    borders[strip + 1, k] = borders[strip, k]
             row = borders[strip + 1 if turn < 0 else strip]
             sweep(
                 costs,
