@@ -25,8 +25,9 @@ import torch
 from _harness import Case, MemoryCase, Peer, main
 from torch import Tensor
 
+from vlalign_lib._fast import plain_of
 from vlalign_lib.losses import s2dtw_contrastive_loss
-from vlalign_lib.temporal import _torch, pairwise_s2dtw, soft_alignment, soft_dtw
+from vlalign_lib.temporal import pairwise_s2dtw, soft_alignment, soft_dtw
 
 PACKAGES = ("torch", "numpy", "numba", "tslearn", "pysdtw")
 GAMMA = 0.1
@@ -91,17 +92,10 @@ class DoubleLoop(torch.autograd.Function):
         return torch.from_numpy(flow).to(gradient.dtype) * gradient[:, None, None]
 
 
-class AntiDiagonals(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, costs: Tensor) -> Tensor:
-        values, state = _torch.forward(costs.detach(), None, GAMMA, keep=costs.requires_grad)
-        ctx.state, ctx.shape = state, tuple(costs.shape)
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        found = _torch.alignment(ctx.state, None, GAMMA, ctx.shape).to(gradient.dtype)
-        return found * gradient[:, None, None]
+def anti_diagonals(costs: Tensor) -> Tensor:
+    """Return the values by the library's plain form, in float64, which autograd differentiates."""
+    values: Tensor = plain_of("soft_dtw")(costs, None, GAMMA)
+    return values
 
 
 def others(costs: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -114,7 +108,7 @@ def others(costs: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
         "tslearn": lambda c: tslearn(c, c),
         "pysdtw": lambda c: SoftDTWcpu.apply(c, lengths, GAMMA, 0.0),
         "double loop, numba": DoubleLoop.apply,
-        "anti-diagonals, torch": AntiDiagonals.apply,
+        "anti-diagonals, torch": anti_diagonals,
     }
 
 
@@ -234,11 +228,8 @@ def derivative_of_the_alignment(size: int, n: int, m: int) -> Case:
         return expected.detach(), *torch.autograd.grad(expected, costs, direction)
 
     def reference() -> Answer:
-        plain = costs.detach()
-        _, state = _torch.forward(plain, None, GAMMA, keep=True)
-        expected = _torch.alignment(state, None, GAMMA, tuple(plain.shape))
-        product = _torch.hessian_product(state, expected, direction, None, GAMMA)
-        return expected, product
+        expected = plain_of("soft_alignment")(costs, None, GAMMA)
+        return expected.detach(), *torch.autograd.grad(expected, costs, direction)
 
     return Case(
         operation="expected alignment and its derivative",
