@@ -21,6 +21,8 @@ FORMS: dict[str, str] = {
     "tie_blocks": "ranks:tie_blocks",
     "soft_dtw": "soft_dtw.forms:soft_dtw",
     "soft_alignment": "soft_dtw.forms:soft_alignment",
+    "hsic_terms": "cka:hsic_terms",
+    "median_squares": "cka:median_squares",
     "euclidean_cost": "soft_dtw.distances:euclidean",
     "correlations": "cca_lapack:correlations",
     "log_partitions": "scores:log_partitions",

@@ -7,23 +7,24 @@ from typing import Any
 from torch import Tensor
 
 from vlalign_lib._gather import gather_rows
-from vlalign_lib._module import FunctionModule
-from vlalign_lib._tensors import as_views
-from vlalign_lib.similarity._terms import hsic_terms
-from vlalign_lib.similarity._views import Kernel, as_mask, as_settings, check_rows, kept_rows
+from vlalign_lib._module import FunctionModule, Positive
+from vlalign_lib._objective import objective
+from vlalign_lib.similarity._views import Kernel, Settings, Widths, as_mask, kept_rows
+from vlalign_lib.similarity.hsic import terms_of
 
 
+@objective(gathers="nothing", autocast=True)
 def cka_loss(
     x: Tensor,
     y: Tensor,
     *,
     kernel: Kernel = "linear",
     unbiased: bool = False,
-    bandwidth: float = 0.5,
-    sigma: float | tuple[float, float] | None = None,
+    bandwidth: Positive = 0.5,
+    sigma: Widths | None = None,
     mask: Tensor | None = None,
     gather: bool = False,
-) -> Tensor:
+) -> Any:
     r"""Return 1 − CKA: how far the similarity structures of two views of a batch are apart.
 
     .. math::
@@ -87,20 +88,16 @@ def cka_loss(
         >>> bool((x * x.grad).sum().abs() < 1e-6)  # scale does not matter
         True
     """
-    settings = as_settings(kernel, unbiased, bandwidth, sigma)
-    x, y = as_views(x, y)
+    settings = Settings(kernel, unbiased, bandwidth, sigma)
     if mask is not None:
         mask = as_mask(mask, (len(x),), x)
     if gather:
         rows = gather_rows(x, y) if mask is None else gather_rows(x, y, mask.byte())
         x, y = rows[:2]
         mask = rows[2].bool() if mask is not None else None
-    if x.device.type == "cpu":
-        x, y = kept_rows(x, y, mask, settings)
-        mask = None
-    else:
-        check_rows(len(x), settings)
-    return 1 - hsic_terms(x, y, settings, mask).cka
+    on_host = x.device.type == "cpu"
+    x, y = kept_rows(x, y, mask if on_host else None, settings.least)
+    return 1 - terms_of(x, y, settings, None if on_host else mask).cka
 
 
 class CKALoss(FunctionModule, function=cka_loss, inputs=("x", "y", "mask")):
@@ -122,19 +119,5 @@ class CKALoss(FunctionModule, function=cka_loss, inputs=("x", "y", "mask")):
 
     Example:
         >>> CKALoss(unbiased=True)
-        CKALoss(kernel='linear', unbiased=True, gather=False)
-        >>> CKALoss(kernel="rbf")
-        CKALoss(kernel='rbf', unbiased=False, bandwidth=0.5, gather=False)
+        CKALoss(kernel='linear', unbiased=True, bandwidth=0.5, sigma=None, gather=False)
     """
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        as_settings(self.kernel, self.unbiased, self.bandwidth, self.sigma)
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        width = ""
-        if self.kernel == "rbf":
-            name = "bandwidth" if self.sigma is None else "sigma"
-            width = f"{name}={getattr(self, name)!r}, "
-        return f"kernel={self.kernel!r}, unbiased={self.unbiased}, {width}gather={self.gather}"

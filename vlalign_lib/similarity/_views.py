@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib._tensors import as_floats, as_number, as_views, check_choice, check_same_device
+from vlalign_lib._module import Positive, check_settings
+from vlalign_lib._tensors import as_floats, as_number, as_views, check_same_device
 from vlalign_lib._validate import as_array, is_tensor
 
 Kernel = Literal["linear", "rbf"]
+
+
+def as_widths(sigma: Any, name: str) -> tuple[float, float]:
+    """Return the widths of two kernels, of which one number stands for both."""
+    pair = tuple(sigma) if isinstance(sigma, tuple | list) else (sigma, sigma)
+    if len(pair) != 2:
+        raise ValueError(f"{name}: expected a number, or a pair for (x, y), got {sigma!r}")
+    return as_number(pair[0], name, above=0.0), as_number(pair[1], name, above=0.0)
+
+
+Widths = Annotated[float | tuple[float, float], as_widths]
 
 
 @dataclass(frozen=True)
@@ -21,8 +33,11 @@ class Settings:
 
     kernel: Kernel
     unbiased: bool
-    bandwidth: float
-    sigma: tuple[float, float] | None
+    bandwidth: Positive
+    sigma: Widths | None
+
+    def __post_init__(self) -> None:
+        self.__dict__.update(check_settings(type(self), vars(self)))
 
     @property
     def least(self) -> int:
@@ -30,24 +45,10 @@ class Settings:
         return 4 if self.unbiased else 2
 
 
-def as_settings(kernel: Any, unbiased: Any, bandwidth: Any, sigma: Any) -> Settings:
-    """Return the settings, or raise a ValueError that names the wrong one."""
-    check_choice(kernel, "kernel", get_args(Kernel))
-    if not isinstance(unbiased, bool | np.bool_):
-        raise ValueError(f"unbiased: expected True or False, got {unbiased!r}")
-    bandwidth = as_number(bandwidth, "bandwidth", above=0.0)
-    if sigma is not None:
-        pair = tuple(sigma) if isinstance(sigma, tuple | list) else (sigma, sigma)
-        if len(pair) != 2:
-            raise ValueError(f"sigma: expected a number, or a pair for (x, y), got {sigma!r}")
-        sigma = (as_number(pair[0], "sigma", above=0.0), as_number(pair[1], "sigma", above=0.0))
-    return Settings(kernel, bool(unbiased), bandwidth, sigma)
+def as_rows(x: Any, y: Any, mask: Any, settings: Settings) -> tuple[Tensor, Tensor, bool]:
+    """Return the rows that count of two paired views, and whether these came as arrays.
 
-
-def as_two_views(x: Any, y: Any) -> tuple[Tensor, Tensor, bool]:
-    """Return two paired views (n, p) and (n, q) as tensors, and whether they came as arrays.
-
-    Whether the numbers are finite is seen by what comes out: ``check_answer``.
+    Whether the numbers are finite is seen by what comes out: ``check_terms``.
     """
     arrays = came_as_arrays(x, y)
     if arrays:
@@ -59,7 +60,22 @@ def as_two_views(x: Any, y: Any) -> tuple[Tensor, Tensor, bool]:
                 f"pair_sequences makes rows of sequences, {name}.reshape(len({name}), -1) of "
                 "pictures"
             )
-    return *as_views(x, y), arrays
+    x, y = as_views(x, y)
+    mask = None if mask is None else as_mask(mask, (len(x),), x)
+    return *kept_rows(x, y, mask, settings.least), arrays
+
+
+def kept_rows(x: Tensor, y: Tensor, mask: Tensor | None, least: int) -> tuple[Tensor, Tensor]:
+    """Return the rows that count, of which there have to be enough."""
+    if mask is not None:
+        x, y = x[mask], y[mask]
+    if len(x) < least:
+        raise ValueError(
+            f"{'x and y have' if mask is None else 'mask keeps'} {len(x)} "
+            f"row{'s' * (len(x) != 1)}: the {'unbiased' if least == 4 else 'biased'} form needs "
+            f"at least {least}; use larger batches, and leave out a last one that is smaller"
+        )
+    return x, y
 
 
 def came_as_arrays(x: Any, y: Any) -> bool:
@@ -73,17 +89,11 @@ def came_as_arrays(x: Any, y: Any) -> bool:
     return not is_tensor(x)
 
 
-def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    """Share the memory of an array where torch can."""
-    array = np.ascontiguousarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
 def as_mask(mask: Any, shape: tuple[int, ...], like: Tensor, name: str = "mask") -> Tensor:
     """Return a mask of booleans on the device of ``like``, or raise a ValueError."""
     if not is_tensor(mask):
         mask = as_array(mask, name)
-        mask = as_tensor(mask) if mask.dtype == np.bool_ else mask
+        mask = _shared(mask) if mask.dtype == np.bool_ else mask
     if mask.dtype != torch.bool:
         raise ValueError(
             f"{name}: expected booleans, True where a row counts, got {mask.dtype}; "
@@ -95,57 +105,28 @@ def as_mask(mask: Any, shape: tuple[int, ...], like: Tensor, name: str = "mask")
     return mask
 
 
-def kept_rows(x: Tensor, y: Tensor, mask: Any, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Return the rows that count, of which there have to be enough."""
-    if mask is not None:
-        mask = as_mask(mask, (len(x),), x)
-        x, y = x[mask], y[mask]
-    check_rows(len(x), settings, masked=mask is not None)
-    return x, y
-
-
-def check_rows(n: int, settings: Settings, *, masked: bool = False) -> None:
-    """Raise a ValueError where there are too few rows."""
-    if n >= settings.least:
-        return
-    form = "unbiased" if settings.unbiased else "biased"
-    raise ValueError(
-        f"{'mask keeps' if masked else 'x and y have'} {n} row{'s' * (n != 1)}: the {form} form "
-        f"needs at least {settings.least}; use larger batches, and leave out a last one that is "
-        "smaller"
-    )
-
-
-def check_answer(value: Tensor, x: Tensor, y: Tensor) -> None:
-    """Raise a ValueError where NaN or infinity came in: neither comes out unless it did."""
-    if bool(value.isfinite()):
-        return
-    for view, name in ((x, "x"), (y, "y")):
-        bad = (~view.isfinite()).any(dim=1).nonzero().flatten()
-        if len(bad):
-            raise ValueError(
-                f"{name}: {len(bad)} row(s) hold NaN or infinity, the first of those that count "
-                f"is row {int(bad[0])}; drop or impute them first"
-            )
-
-
-def check_widths(sigmas: Tensor, settings: Settings) -> None:
-    """Raise a ValueError where the median heuristic finds no width."""
-    if settings.kernel == "linear":
-        return
-    for sigma, name in zip(sigmas.tolist(), ("x", "y"), strict=True):
-        if sigma == 0:
+def check_terms(terms: Any, x: Tensor, y: Tensor) -> None:
+    """Raise a ValueError where NaN or infinity came in, or a kernel has no width."""
+    views = ((x, "x", terms.sigma_x), (y, "y", terms.sigma_y))
+    if not bool(terms.xy.isfinite()):
+        for view, name, _ in views:
+            bad = (~view.isfinite()).any(dim=1).nonzero().flatten()
+            if len(bad):
+                raise ValueError(
+                    f"{name}: {len(bad)} row(s) hold NaN or infinity, the first of those that "
+                    f"count is row {int(bad[0])}; drop or impute them first"
+                )
+    for _, name, sigma in views:
+        if bool(sigma == 0):
             raise ValueError(
                 f"{name}: the median distance between two rows is 0, since half of them or more "
                 "are the same; drop repeated rows, or give the width of the kernel as sigma="
             )
 
 
-def check_variation(
-    own: tuple[Tensor, Tensor], views: tuple[Tensor, Tensor], settings: Settings
-) -> None:
+def check_variation(terms: Any, x: Tensor, y: Tensor, settings: Settings) -> None:
     """Raise a ValueError where HSIC of a view with itself is 0, so that CKA is 0/0."""
-    for value, view, name in zip(own, views, ("x", "y"), strict=True):
+    for value, view, name in ((terms.xx, x, "x"), (terms.yy, y, "y")):
         if bool(value != 0):
             continue
         if bool((view == view[:1]).all()):
@@ -153,15 +134,16 @@ def check_variation(
                 f"{name}: all {len(view)} rows are the same, and CKA with a constant view is 0/0; "
                 "the representation has collapsed, or the wrong tensor came in"
             )
-        raise ValueError(
-            f"{name}: apart from rounding, "
-            + (
-                "every two rows are equally alike (one-hot rows, say), so that the unbiased "
-                "HSIC of the view with itself is 0 and CKA is 0/0; use more rows or the biased form"
-                if settings.unbiased
-                else "all rows are the same under this kernel, and CKA is 0/0; "
-                + ("use a smaller sigma" if settings.kernel == "rbf" else "scale the view first")
+        if settings.unbiased:
+            raise ValueError(
+                f"{name}: apart from rounding, every two rows are equally alike (one-hot rows, "
+                "say), so that the unbiased HSIC of the view with itself is 0 and CKA is 0/0; "
+                "use more rows or the biased form"
             )
+        advice = "use a smaller sigma" if settings.kernel == "rbf" else "scale the view first"
+        raise ValueError(
+            f"{name}: apart from rounding, all rows are the same under this kernel, and CKA is "
+            f"0/0; {advice}"
         )
 
 
@@ -177,4 +159,10 @@ def _numbers(values: Any, name: str) -> Tensor:
         raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    return as_tensor(array)
+    return _shared(array)
+
+
+def _shared(array: np.ndarray[Any, Any]) -> Tensor:
+    """Share the memory of an array where torch can."""
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -8,17 +8,8 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 
-from vlalign_lib.similarity._terms import hsic_terms
-from vlalign_lib.similarity._views import (
-    Kernel,
-    as_settings,
-    as_two_views,
-    check_answer,
-    check_widths,
-    kept_rows,
-)
-
-PAIRS = ((0, 1), (0, 0), (1, 1))  # x with y, x with itself, y with itself
+from vlalign_lib.similarity._views import Kernel, Settings, as_rows, check_terms
+from vlalign_lib.similarity.hsic import terms_of
 
 
 class MinibatchCKA:
@@ -74,7 +65,7 @@ class MinibatchCKA:
         bandwidth: float = 0.5,
         sigma: float | tuple[float, float] | None = None,
     ) -> None:
-        self._settings = as_settings(kernel, True, bandwidth, sigma)
+        self._settings = Settings(kernel, True, bandwidth, sigma)
         self.reset()
 
     def reset(self) -> None:
@@ -95,15 +86,17 @@ class MinibatchCKA:
             ValueError: as ``cka``; a view that does not vary within the batch is no error here,
                 and adds nothing.
         """
-        x, y, _ = as_two_views(x, y)
-        x, y = kept_rows(x.detach(), y.detach(), mask, self._settings)
-        terms = hsic_terms(x, y, self._settings)
-        check_answer(terms.xy, x, y)
-        check_widths(terms.sigmas, self._settings)
-        scales = terms.scales.tolist() if self._settings.kernel == "linear" else [1.0, 1.0]
-        sums = []
-        for total, term, (i, j) in zip(self._terms, terms[:3], PAIRS, strict=True):
-            sums.append(total + float(term) * scales[i] * scales[j] * scales[i] * scales[j])
+        x, y, _ = as_rows(x, y, mask, self._settings)
+        terms = terms_of(x.detach(), y.detach(), self._settings)
+        check_terms(terms, x, y)
+        a, b = 1.0, 1.0
+        if self._settings.kernel == "linear":
+            a, b = float(terms.scale_x), float(terms.scale_y)
+        sums = [
+            self._terms[0] + float(terms.xy) * a * b * a * b,
+            self._terms[1] + float(terms.xx) * a * a * a * a,
+            self._terms[2] + float(terms.yy) * b * b * b * b,
+        ]
         if not all(map(math.isfinite, sums)):
             raise ValueError(
                 "x, y: the fourth powers of such large numbers add up to infinity; "

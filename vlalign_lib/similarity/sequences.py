@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, get_args
 
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vlalign_lib._tensors import (
@@ -18,38 +17,6 @@ from vlalign_lib._tensors import (
 from vlalign_lib.similarity._views import as_mask, as_sequences, came_as_arrays
 
 How = Literal["pool", "attended", "aligned", "resample"]
-
-
-@overload
-def pair_sequences(
-    x: Tensor,
-    y: Tensor,
-    *,
-    how: How = ...,
-    x_mask: Any = ...,
-    y_mask: Any = ...,
-    attention: Tensor | None = ...,
-    scale: float = ...,
-    x_times: Any = ...,
-    y_times: Any = ...,
-    length: int | None = ...,
-) -> tuple[Tensor, Tensor]: ...
-
-
-@overload
-def pair_sequences(
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    how: How = ...,
-    x_mask: Any = ...,
-    y_mask: Any = ...,
-    attention: ArrayLike | None = ...,
-    scale: float = ...,
-    x_times: Any = ...,
-    y_times: Any = ...,
-    length: int | None = ...,
-) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 
 def pair_sequences(
