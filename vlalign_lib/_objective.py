@@ -48,21 +48,23 @@ def objective(
 
     def decorate(body: Callable[P, Any]) -> Callable[P, Tensor]:
         known = inspect.signature(body).parameters
-        names = list(known)
-        needs_labels = "labels" in known and known["labels"].default is inspect.Parameter.empty
+        places = [n for n, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        needed = {name for name, each in known.items() if each.default is each.empty}
 
         @functools.wraps(body)
         def loss(*args: Any, **kwargs: Any) -> Any:
-            given = check_settings(body, dict(zip(names, args, strict=False)) | kwargs)
-            if len(args) > len(names) or not {"x", "y"} <= given.keys():
-                return body(*args, **kwargs)  # says what is missing
+            placed = dict(zip(places, args, strict=False))
+            twice = len(args) > len(places) or placed.keys() & kwargs.keys()
+            if twice or not needed <= placed.keys() | kwargs.keys() <= known.keys():
+                return body(*args, **kwargs)  # a TypeError: Python says what is wrong
+            given = check_settings(body, placed | kwargs)
             gather = given.get("gather", False)
             if check is not None:
                 given["x"], given["y"] = check(given["x"], given["y"])
                 numbers = {n: v for n, v in given.items() if isinstance(v, Tensor) and v.ndim == 0}
                 given |= {name: value.to(given["x"]) for name, value in numbers.items()}
                 labels, x = given.get("labels"), given["x"]
-                if labels is not None or needs_labels:
+                if labels is not None or "labels" in needed:
                     given["labels"] = as_classes(labels, len(x), x.device)
                 if gather and gathers == "rows":
                     rows = [n for n in ("x", "y", "labels") if given.get(n) is not None]

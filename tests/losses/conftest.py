@@ -4,19 +4,15 @@ import importlib.util
 import pickle
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-try:
-    from vlalign_lib.engine import scores
-except ImportError:  # the engine is taken away, and nothing is scored in blocks
-    scores = None
-
 WORKER = Path(__file__).with_name("_gloo_worker.py")
+sys.path.append(str(WORKER.parent))  # as it is in the two processes: the tests share modules
 
 
 class TwoProcesses:
@@ -40,8 +36,6 @@ class TwoProcesses:
         spec.loader.exec_module(self.worker)
 
     def __call__(self, target, *rows, shared=None, tolerance=1e-12, **kwargs):
-        if str(WORKER.parent) not in sys.path:
-            sys.path.append(str(WORKER.parent))  # as a script's folder is in the two processes
         job = {"target": target, "rows": list(rows), "shared": shared or {}, "kwargs": kwargs}
         value, row_gradients, shared_gradients = self.worker.evaluate(job)
         outcomes = self.run(target, *rows, shared=shared, **kwargs)
@@ -139,22 +133,32 @@ def no_host_reads():
 
 @pytest.fixture(scope="session")
 def in_blocks():
-    """``with in_blocks(block=30, keep=0):`` scores in blocks, however small the batch is."""
+    """``with in_blocks(block=30, keep=0):`` the engine scores in blocks, however small the batch.
+
+    For tests that are marked ``engine``.
+    """
 
     @contextmanager
-    def patched(block=2**19, keep=2**23, small=0):
+    def patched(block=2**19, keep=2**23):
         with pytest.MonkeyPatch.context() as patch:
-            if scores is not None:
-                patch.setattr(scores, "BLOCK", {"cpu": block, "cuda": 1})
-                patch.setattr(scores, "KEEP", keep)
-                patch.setattr(scores, "SMALL", small)
+            scores = "vlalign_lib.engine.scores"
+            patch.setattr(f"{scores}.BLOCK", {"cpu": block, "cuda": 1})
+            patch.setattr(f"{scores}.KEEP", keep)
+            patch.setattr(f"{scores}.SMALL", 0)
             yield
 
     return patched
 
 
-@pytest.fixture(params=["blocks", "at once"])
+@pytest.fixture(params=[pytest.param("blocks", marks=pytest.mark.engine), "at once"])
 def both_ways(request, in_blocks):
     """Score in blocks, and all at once."""
-    with in_blocks(small=0 if request.param == "blocks" else 2**18):
+    with in_blocks() if request.param == "blocks" else nullcontext():
         yield
+
+
+@pytest.fixture(params=["by itself", "plain"])
+def backend(request, monkeypatch):
+    """The engine where it wants to, and the plain form."""
+    if request.param == "plain":
+        monkeypatch.setenv("VLALIGN_ENGINE", "0")

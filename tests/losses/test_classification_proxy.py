@@ -280,65 +280,6 @@ def test_targets_of_any_kind():
     )
 
 
-def test_nan_stays_with_its_row():
-    x, y, labels, targets = logits()
-    y[2, 1] = math.nan
-    for wanted, multi in ((labels, False), (targets, True)):
-        values = classification_proxy_loss(x, y, wanted, multi_label=multi, reduction="none")
-        assert values.isnan().tolist() == [False, False, True, False, False, False]
-
-
-def test_float32_beside_float64_half_precision_and_autocast(agrees):
-    wide, narrow = logits(50, 10), logits(50, 10, dtype=torch.float32)
-    for multi in (False, True):
-        wanted = wide[3] if multi else wide[2]
-        keywords = {"multi_label": multi, "reduction": "none"}
-        ours = classification_proxy_loss(*narrow[:2], wanted, **keywords)
-        assert ours.dtype == torch.float32
-        agrees(
-            NAME,
-            ours,
-            classification_proxy_loss(*wide[:2], wanted, **keywords),
-            kind="float32",
-            against="itself in float64",
-            tolerance=5e-7,
-        )
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert torch.equal(classification_proxy_loss(*narrow[:2], wanted, **keywords), ours)
-    half = logits(dtype=torch.bfloat16)
-    assert classification_proxy_loss(*half[:3]).dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x": None, "y": None}, "x and y: both are None"),
-        ({"x": torch.ones(5, 4)}, "5 rows and y has 6"),
-        ({"x": torch.ones(6, 3)}, "x has 3 classes and y has 4"),
-        ({"x": None, "y": torch.ones(6)}, "y: expected shape"),
-        ({"x": torch.ones(0, 4), "y": None}, "at least one row"),
-        ({"x": np.ones((6, 4)), "y": None}, "x: expected a torch tensor"),
-        ({"labels": torch.ones(6, 4)}, r"multi_label=True, for one-hot rows labels.argmax\(1\)"),
-        ({"labels": torch.ones(6)}, "whole numbers"),
-        ({"labels": None}, r"labels: expected whole numbers \(6,\), one class a row, got None"),
-        ({"labels": ["a"] * 6}, "labels: expected whole numbers"),
-        ({"labels": None, "multi_label": True}, r"labels: expected \(6, 4\), which classes"),
-        ({"labels": torch.zeros(6, 4, device="meta"), "multi_label": True}, "labels: .* meta"),
-        ({"labels": torch.zeros(5, dtype=torch.int64)}, r"expected shape \(6,\)"),
-        ({"labels": torch.full((6,), 4)}, "from 0 to 3, or −1 for none, got 4 to 4"),
-        ({"labels": torch.full((6,), -2)}, "got -2 to -2"),
-        ({"multi_label": True}, r"labels: with multi_label=True expected shape \(6, 4\)"),
-        ({"labels": torch.full((6, 4), 2), "multi_label": True}, "from 0 to 1, got 2 to 2"),
-        ({"labels": torch.full((6, 4), -0.5), "multi_label": True}, "got -0.5 to -0.5"),
-        ({"reduction": "max"}, "reduction"),
-    ],
-)
-def test_bad_input(change, message):
-    x, y, labels, _ = logits()
-    with pytest.raises(ValueError, match=message):
-        classification_proxy_loss(**{"x": x, "y": y, "labels": labels, **change})
-
-
 def test_module():
     x, y, labels, targets = logits()
     module = ClassificationProxyLoss(multi_label=True, reduction="sum")
@@ -350,13 +291,3 @@ def test_module():
     assert repr(module) == (
         "ClassificationProxyLoss(multi_label=True, reduction='sum', gather=False)"
     )
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_two_processes(reduction, two_processes):
-    x, y, labels, targets = logits()
-    labels[:2] = -1  # one process has fewer rows with a class: a mean of means would be wrong
-    target = "vlalign_lib.losses:classification_proxy_loss"
-    two_processes(target, x, y, labels, reduction=reduction)
-    two_processes(target, None, y, labels, reduction=reduction)
-    two_processes(target, x, y, targets, multi_label=True, reduction=reduction)

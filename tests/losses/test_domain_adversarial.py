@@ -261,55 +261,14 @@ def test_schedule(agrees):
     assert values == sorted(values)
 
 
-def test_the_host_never_waits(no_host_reads):
-    x, y = views()
-    with no_host_reads:
-        domain_adversarial_loss(x.requires_grad_(), y, discriminator()).backward()
-    assert x.grad.isfinite().all()
-
-
-def test_nan_stays_with_its_pair():
-    x, y = views()
-    y[2, 1] = math.nan
-    values = domain_adversarial_loss(x, y, discriminator(), reduction="none")
-    assert values.isnan().tolist() == [False, False, True, False, False, False]
-
-
-def test_float32_beside_float64_half_precision_and_autocast(agrees):
-    judge = discriminator()
-    wide = domain_adversarial_loss(*views(50), judge, reduction="none")
+def test_the_precision_of_the_discriminator_is_its_own_affair():
+    judge = discriminator().float()
     x, y = views(50, dtype=torch.float32)
-    judge = judge.float()
-    ours = domain_adversarial_loss(x, y, judge, reduction="none")
-    assert ours.dtype == torch.float32
-    agrees(
-        NAME, ours, wide, kind="float32", against="itself in float64", tolerance=5e-7
-    )  # the discriminator is float32 too
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = domain_adversarial_loss(x, y, judge, reduction="none")
-    assert half.dtype == torch.float32  # what the discriminator computes is its own affair
+    assert half.dtype == torch.float32
+    ours = domain_adversarial_loss(x, y, judge, reduction="none")
     torch.testing.assert_close(half, ours, rtol=0, atol=0.02)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x": torch.ones(5, 3)}, "5 rows and y has 6"),
-        ({"x": torch.ones(6, 2)}, "2 columns and y has 3"),
-        ({"x": "x"}, "x: expected a torch tensor"),
-        ({"strength": -1.0}, "strength"),
-        ({"strength": math.inf}, "strength"),
-        ({"discriminator": lambda z: z}, r"shape \(12, 2\), \(12, 1\) or \(12,\).*got \(12, 3\)"),
-        ({"discriminator": lambda z: z[:6, :2]}, r"got \(6, 2\)"),
-        ({"discriminator": lambda z: 1.0}, "got float"),
-        ({"discriminator": lambda z: z[:, 0] > 0}, "logits in floating point, got torch.bool"),
-        ({"reduction": "max"}, "reduction"),
-    ],
-)
-def test_bad_input(change, message):
-    x, y = views()
-    with pytest.raises(ValueError, match=message):
-        domain_adversarial_loss(**{"x": x, "y": y, "discriminator": discriminator(), **change})
 
 
 def test_bad_input_of_reversal_and_schedule():
@@ -334,17 +293,4 @@ def test_module():
     assert len(list(module.parameters())) == 4
     assert repr(module).startswith(
         "DomainAdversarialLoss(\n  strength=0.5, reduction='sum', gather=False\n"
-    )
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_two_processes(reduction, two_processes):
-    x, y = views()
-    two_processes(
-        "vlalign_lib.losses:domain_adversarial_loss",
-        x,
-        y,
-        shared={"discriminator": discriminator()},
-        strength=0.7,
-        reduction=reduction,
     )

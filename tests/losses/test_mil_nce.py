@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from slopes import with_gradients
 
 from vlalign_lib.losses import MILNCELoss, mil_nce_loss
 
@@ -17,12 +18,6 @@ def clips(rows=6, candidates=3, width=4, seed=0, dtype=torch.float64):
     x = rng.standard_normal((rows, width))
     y = x[:, None] + rng.standard_normal((rows, candidates, width))
     return torch.tensor(x, dtype=dtype), torch.tensor(y, dtype=dtype)
-
-
-def with_gradients(call, *inputs):
-    inputs = [each.detach().clone().requires_grad_() for each in inputs]
-    value = call(*inputs)
-    return value.detach(), *torch.autograd.grad(value.sum(), inputs)
 
 
 def by_loops(x, y, temperature, as_released):
@@ -143,6 +138,7 @@ def test_gradients(agrees, as_released, reduction):
 
 @pytest.mark.parametrize("as_released", [False, True])
 @pytest.mark.parametrize("keep", [0, 2**23])
+@pytest.mark.engine
 def test_blocks_change_nothing(in_blocks, as_released, keep):
     x, y = clips(rows=11)
 
@@ -158,33 +154,10 @@ def test_blocks_change_nothing(in_blocks, as_released, keep):
         torch.testing.assert_close(got, wanted, rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.usefixtures("both_ways")
-def test_float32(agrees):
-    x, y = clips(rows=100, width=16)
-
-    def ours(dtype):
-        return with_gradients(mil_nce_loss, x.to(dtype), y.to(dtype))
-
-    narrow, wide = ours(torch.float32), ours(torch.float64)
-    assert all(each.dtype == torch.float32 for each in narrow)
-    for got, wanted in zip(narrow, wide, strict=True):
-        agrees(NAME, got, wanted, kind="float32", against="float64", tolerance=1e-5)
-
-
-def test_invariances():
+def test_the_temperature_divides_the_products():
     x, y = clips(rows=15)
-    wanted = mil_nce_loss(x, y)
-    order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
-    rotation = torch.linalg.qr(torch.tensor(np.random.default_rng(0).standard_normal((4, 4)))).Q
-    for same in (
-        mil_nce_loss(x[order], y[order]),
-        mil_nce_loss(x, y[:, [2, 0, 1]]),
-        mil_nce_loss(x @ rotation, y @ rotation),
-        mil_nce_loss(2 * x, y / 2),
-        mil_nce_loss(2 * x, y, temperature=2.0),
-        mil_nce_loss(x, y.repeat(1, 2, 1)),  # every caption twice
-    ):
-        torch.testing.assert_close(same, wanted, rtol=1e-13, atol=0)
+    ours = mil_nce_loss(2 * x, y, temperature=2.0)
+    torch.testing.assert_close(ours, mil_nce_loss(x, y), rtol=1e-13, atol=0)
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -203,36 +176,6 @@ def test_extremes_are_finite_and_right(dtype, as_released):
     assert float(wrong) == pytest.approx(1e4 + math.log(2), rel=1e-7)
 
 
-@pytest.mark.usefixtures("both_ways")
-@pytest.mark.parametrize("view", [0, 1])
-def test_nan_comes_out_as_nan(view):
-    views = clips()
-    views[view][2, ..., 1] = torch.nan
-    value, dx, dy = with_gradients(mil_nce_loss, *views)
-    assert value.isnan()
-    assert dx.isnan().any()
-    assert dy.isnan().any()
-
-
-@pytest.mark.usefixtures("both_ways")
-def test_the_host_never_waits(no_host_reads):
-    x, y = clips()
-    t = torch.tensor(0.5, dtype=torch.float64)
-    with no_host_reads:
-        each = with_gradients(lambda x, y, t: mil_nce_loss(x, y, temperature=t), x, y, t)
-    assert all(part.isfinite().all() for part in each)
-
-
-def test_half_precision_and_autocast():
-    x, y = clips()
-    narrow = mil_nce_loss(x.half(), y.half())
-    assert narrow.dtype == torch.float32
-    assert torch.equal(narrow, mil_nce_loss(x.half().float(), y.half().float()))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = mil_nce_loss(x.float(), y.float())
-    assert torch.equal(inside, mil_nce_loss(x.float(), y.float()))
-
-
 def test_module_is_the_function():
     x, y = clips()
     module = MILNCELoss(temperature=0.2, similarity="cosine", as_released=True, reduction="sum")
@@ -240,33 +183,4 @@ def test_module_is_the_function():
         x, y, temperature=0.2, similarity="cosine", as_released=True, reduction="sum"
     )
     assert torch.equal(module(x, y), wanted)
-    assert "temperature=0.2, as_released=True" in repr(module)
-
-
-def test_two_processes(two_processes):
-    x, y = clips(rows=8)
-    target = "vlalign_lib.losses:mil_nce_loss"
-    t = torch.tensor(0.6, dtype=torch.float64)
-    two_processes(target, x, y, shared={"temperature": t})
-    two_processes(target, x, y, as_released=True, reduction="none")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x": torch.ones(5, 3)}, r"x \(5, 3\) and y \(4, 2, 3\): expected \(B, k\) and \(B, K"),
-        ({"y": torch.ones(4, 2, 5)}, "embedded into as many dimensions"),
-        ({"y": torch.ones(4, 0, 3)}, "need clips, captions and dimensions"),
-        ({"x": torch.ones(0, 3), "y": torch.ones(0, 2, 3)}, "need clips"),
-        ({"y": torch.ones(4)}, r"y: expected shape \(B, K, k\)"),
-        ({"x": None}, "x: expected a torch tensor"),
-        ({"temperature": -1}, "temperature: expected a number greater than 0"),
-        ({"similarity": "l2"}, "similarity: expected one of"),
-        ({"reduction": "max"}, "reduction: expected one of"),
-    ],
-)
-def test_bad_input(change, message):
-    arguments = {"x": torch.ones(4, 3), "y": torch.ones(4, 2, 3)} | change
-    x, y = arguments.pop("x"), arguments.pop("y")
-    with pytest.raises(ValueError, match=message):
-        mil_nce_loss(x, y, **arguments)
+    assert "temperature=0.2, similarity='cosine', as_released=True" in repr(module)

@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slopes import with_gradients
 
 from vlalign_lib.losses import SigmoidPairLoss, sigmoid_pair_loss
+from vlalign_lib.losses.sigmoid_pair import sigmoid_sums
 
 NAME = "losses.sigmoid_pair_loss"
 
@@ -22,12 +24,6 @@ def paired(rows=9, width=4, seed=0, dtype=torch.float64):
 
 def number(value):
     return torch.tensor(value, dtype=torch.float64)
-
-
-def with_gradients(call, *inputs):
-    inputs = [each.detach().clone().requires_grad_() for each in inputs]
-    value = call(*inputs)
-    return value.detach(), *torch.autograd.grad(value.sum(), inputs)
 
 
 def by_loops(x, y, scale, bias, cosine):
@@ -97,6 +93,7 @@ def test_closed_forms(agrees, batch):
     assert float(sigmoid_pair_loss(x, x, scale=1e5, bias=-5e4)) == 0.0
 
 
+@pytest.mark.engine
 @given(
     rows=st.integers(1, 20),
     block=st.integers(1, 400),
@@ -108,17 +105,12 @@ def test_closed_forms(agrees, batch):
 @settings(max_examples=80, deadline=None)
 def test_blocks_beside_the_plain_formula(in_blocks, rows, block, keep, scale, bias, seed):
     generator = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(2, rows, 3, dtype=torch.float64, generator=generator)
+    u, v = torch.randn(2, rows, 3, dtype=torch.float64, generator=generator)
     weights = torch.randn(rows, generator=generator).double()
-    inputs = (x, y, number(scale), number(bias))
-
-    def weighted(x, y, c, b):
-        options = {"scale": c, "bias": b, "similarity": "dot", "reduction": "none"}
-        return weights * sigmoid_pair_loss(x, y, **options)
-
+    inputs = (u, v, number(scale), number(bias))
     with in_blocks(block, 2**23 if keep else 0):
-        ours = with_gradients(weighted, *inputs)
-    plain = with_gradients(weighted, *inputs)
+        ours = with_gradients(lambda *a: weights * sigmoid_sums(*a), *inputs)
+    plain = with_gradients(lambda *a: weights * sigmoid_sums.plain(*a), *inputs)
     for got, wanted in zip(ours, plain, strict=True):
         size = 1 + float(wanted.abs().max())
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13 * size)
@@ -137,33 +129,14 @@ def test_gradients(agrees, reduction):
     agrees.gradcheck(NAME, call, inputs, second=True, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("view", [0, 1])
 @pytest.mark.usefixtures("both_ways")
-def test_float32(agrees):
-    x, y = paired(rows=200, width=16)
-
-    def ours(dtype):
-        return with_gradients(sigmoid_pair_loss, x.to(dtype), y.to(dtype))
-
-    narrow, wide = ours(torch.float32), ours(torch.float64)
-    assert all(each.dtype == torch.float32 for each in narrow)
-    for got, wanted in zip(narrow, wide, strict=True):
-        agrees(NAME, got, wanted, kind="float32", against="float64", tolerance=1e-5)
-
-
-def test_invariances():
-    x, y = paired(rows=15)
-    wanted = sigmoid_pair_loss(x, y)
-    order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
-    rotation = torch.linalg.qr(torch.tensor(np.random.default_rng(0).standard_normal((4, 4)))).Q
-    scale = torch.linspace(1e-3, 1e3, 15, dtype=torch.float64)[:, None]
-    for same in (
-        sigmoid_pair_loss(x[order], y[order]),
-        sigmoid_pair_loss(x @ rotation, y @ rotation),
-        sigmoid_pair_loss(y, x),
-        sigmoid_pair_loss(x * scale, y / scale),
-        sigmoid_pair_loss(x, y, scale=number([10.0]), bias=number(-10.0)),
-    ):
-        torch.testing.assert_close(same, wanted, rtol=1e-12, atol=0)
+def test_nan_stays_with_the_pairs_it_is_in(view):
+    # A question asks about two items only: other images keep their answers about other texts.
+    views = paired()
+    views[view][2, 1] = torch.nan
+    each = sigmoid_pair_loss(*views, reduction="none")
+    assert each.isnan().sum() == (1 if view == 0 else len(each))
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -183,39 +156,6 @@ def test_extremes_are_finite_and_right(dtype):
     assert float(sigmoid_pair_loss(x, -x, bias=-1e3, **options)) == 11e3
 
 
-@pytest.mark.usefixtures("both_ways")
-@pytest.mark.parametrize("view", [0, 1])
-def test_nan_comes_out_as_nan(view):
-    views = paired()
-    views[view][2, 1] = torch.nan
-    value, dx, dy = with_gradients(sigmoid_pair_loss, *views)
-    assert value.isnan()
-    assert dx.isnan().any()
-    assert dy.isnan().any()
-    # A question asks about two items only: other images keep their answers about other texts.
-    each = sigmoid_pair_loss(*views, reduction="none")
-    assert each.isnan().sum() == (1 if view == 0 else len(each))
-
-
-@pytest.mark.usefixtures("both_ways")
-def test_the_host_never_waits(no_host_reads):
-    x, y = paired()
-    t = torch.tensor(0.5, dtype=torch.float64)
-    with no_host_reads:
-        each = with_gradients(lambda x, y, t: sigmoid_pair_loss(x, y, scale=t), x, y, t)
-    assert all(part.isfinite().all() for part in each)
-
-
-def test_half_precision_and_autocast():
-    x, y = paired(rows=20)
-    narrow = sigmoid_pair_loss(x.half(), y.half())
-    assert narrow.dtype == torch.float32
-    assert torch.equal(narrow, sigmoid_pair_loss(x.half().float(), y.half().float()))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = sigmoid_pair_loss(x.float(), y.float())
-    assert torch.equal(inside, sigmoid_pair_loss(x.float(), y.float()))
-
-
 def test_module_is_the_function():
     x, y = paired(rows=20)
     module = SigmoidPairLoss(scale=4.0, bias=-1.0, reduction="sum").double()
@@ -230,31 +170,3 @@ def test_module_is_the_function():
     fixed = SigmoidPairLoss(learnable=False)
     assert not list(fixed.parameters())
     assert sorted(fixed.state_dict()) == ["bias", "log_scale"]
-
-
-def test_two_processes(two_processes):
-    x, y = paired(rows=8)
-    shared = {"scale": number(6.0), "bias": number(-4.0)}
-    target = "vlalign_lib.losses:sigmoid_pair_loss"
-    two_processes(target, x, y, shared=shared)
-    two_processes(target, x, y, reduction="none")
-    two_processes("vlalign_lib.losses:SigmoidPairLoss", x, y)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x": torch.ones(5, 3)}, "x has 5 rows and y has 4"),
-        ({"y": torch.ones(4, 2)}, "embed both into the same number of dimensions"),
-        ({"scale": 0.0}, "scale: expected a number greater than 0"),
-        ({"bias": float("inf")}, "bias: expected a finite number"),
-        ({"bias": torch.ones(3)}, r"bias: expected one number, got a tensor \(3,\)"),
-        ({"similarity": None}, "similarity: expected one of"),
-        ({"reduction": "max"}, "reduction: expected one of"),
-    ],
-)
-def test_bad_input(change, message):
-    arguments = {"x": torch.ones(4, 3), "y": torch.ones(4, 3)} | change
-    x, y = arguments.pop("x"), arguments.pop("y")
-    with pytest.raises(ValueError, match=message):
-        sigmoid_pair_loss(x, y, **arguments)

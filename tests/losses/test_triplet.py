@@ -2,20 +2,18 @@
 
 import itertools
 import math
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slopes import with_gradients
 
-from vlalign_lib import _fast
-from vlalign_lib.losses import TripletLoss, _triplets, triplet_loss
+from vlalign_lib.losses import TripletLoss, triplet_loss
 
 NAME = "losses.triplet_loss"
 MININGS = ("semi-hard", "all", "hardest", "random")
-KERNELS = ["torch", "numba"] if _fast.form("mined_hinges") else ["torch"]
 
 
 def embedded(rows=9, width=4, classes=3, seed=0, dtype=torch.float64):
@@ -30,12 +28,6 @@ def embedded(rows=9, width=4, classes=3, seed=0, dtype=torch.float64):
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def with_gradients(call, x, y):
-    x, y = (view.detach().clone().requires_grad_() for view in (x, y))
-    value = call(x, y)
-    return value.detach(), *torch.autograd.grad(value.sum(), (x, y))
 
 
 def chosen_triplets(s, labels, margin, mining, within, picks):
@@ -88,29 +80,23 @@ def by_loops(x, y, labels, margin, mining, intra, picks):
 
 
 def drawn_picks(labels, directions, seed=0):
-    generator = seeded(seed)
-    numbers = [
-        torch.rand(len(labels), generator=generator, dtype=torch.float64) for _ in range(directions)
-    ]
-    return [_triplets.random_negatives(labels, each).numpy() for each in numbers]
+    """For each anchor one of the rows of other classes, which stand in the order of classes."""
+    generator, classes = seeded(seed), labels.tolist()
+    picks = []
+    for _ in range(directions):
+        numbers = torch.rand(len(labels), generator=generator, dtype=torch.float64).tolist()
+        others = [
+            [j for j in np.argsort(classes, kind="stable") if classes[j] != each]
+            for each in classes
+        ]
+        picks.append([o[int(r * len(o))] if o else 0 for o, r in zip(others, numbers, strict=True)])
+    return picks
 
 
-def mined_by(kernel, scores, rule, rows):
-    if kernel == "numba":
-        from vlalign_lib.engine import mining_numba
-
-        slopes = torch.zeros_like(scores)
-        return _triplets.Mined(*mining_numba.mine(scores, slopes, rule, rows)), slopes
-    slopes, active, triplets = rule.choose(scores, rows)
-    hinge = (slopes * scores).sum(dim=1) + rule.margin * active
-    return _triplets.Mined(hinge, active, triplets), slopes
-
-
-@pytest.fixture(params=KERNELS)
-def backend(request, monkeypatch):
-    if request.param == "torch":
-        monkeypatch.setenv("VLALIGN_ENGINE", "0")
-    return request.param
+def without_engine(call, *inputs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLALIGN_ENGINE", "0")
+        return call(*inputs)
 
 
 @pytest.mark.parametrize("mining", MININGS)
@@ -158,102 +144,76 @@ def test_value_gradient_and_counts_beside_loops(agrees, backend, mining, labelle
 @given(
     rows=st.integers(1, 40),
     classes=st.integers(1, 40),
-    ties=st.booleans(),
-    within=st.booleans(),
+    intra=st.booleans(),
     mining=st.sampled_from(MININGS),
+    reduction=st.sampled_from(["sum", "none"]),
+    block=st.integers(1, 400),
     seed=st.integers(0, 2**31),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 @settings(max_examples=150, deadline=None)
-def test_kernels_agree_with_the_reference(rows, classes, ties, within, mining, seed, dtype):
-    generator = seeded(seed)
-    scores = torch.rand(rows, rows, generator=generator, dtype=dtype) * 2 - 1
-    scores = (scores * 4).round() / 4 if ties else scores  # exact in binary
-    labels = torch.randint(classes, (rows,), generator=generator)
-    picks = _triplets.random_negatives(labels, torch.rand(rows, generator=generator))
-    rule = _triplets.Rule(labels, 0.25, mining, picks=picks, within=within)
-    part = slice(rows // 3, rows)
-    (plain, slopes), (fast, fast_slopes) = (
-        mined_by(kernel, scores[part], rule, part) for kernel in ("torch", "numba")
-    )
-    torch.testing.assert_close(fast.hinge, plain.hinge, rtol=1e-6, atol=1e-6)
-    assert torch.equal(fast.active, plain.active)
-    assert torch.equal(fast.triplets, plain.triplets)
-    if not ties:  # of equals, either may be taken
-        assert torch.equal(fast_slopes, slopes)
-    assert torch.equal(fast_slopes.sum(dim=1), torch.zeros(rows - part.start, dtype=dtype))
+def test_kernels_beside_the_plain_form(
+    in_blocks, rows, classes, intra, mining, reduction, block, seed, dtype
+):
+    x, y, labels = embedded(rows, classes=classes, seed=seed, dtype=dtype)
+    options = {"mining": mining, "intra": intra, "reduction": reduction}
+
+    def call(x, y):
+        return triplet_loss(x, y, labels, generator=seeded(seed), **options)
+
+    def seen():
+        return triplet_loss(
+            x, y, labels, generator=seeded(seed), return_statistics=True, **options
+        )[1]
+
+    with in_blocks(block):
+        ours, counts = with_gradients(call, x, y), seen()
+    plain, wanted = without_engine(with_gradients, call, x, y), without_engine(seen)
+    near = 1e-12 if dtype == torch.float64 else 1e-4
+    for got, each in zip(ours, plain, strict=True):
+        torch.testing.assert_close(got, each, rtol=near, atol=near * (1 + float(each.abs().max())))
+    assert torch.equal(counts.triplets, wanted.triplets)
+    assert abs(int(counts.active - wanted.active)) <= (0 if dtype == torch.float64 else 2)
 
 
+@pytest.mark.parametrize("engine", ["0", pytest.param("1", marks=pytest.mark.engine)])
 @given(
     rows=st.integers(1, 12),
     classes=st.integers(1, 6),
-    within=st.booleans(),
+    intra=st.booleans(),
     mining=st.sampled_from(MININGS),
-    kernel=st.sampled_from(KERNELS),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=200, deadline=None)
-def test_ties_and_edges_beside_loops(rows, classes, within, mining, kernel, seed):
-    # Cosines and margin are quarters: sums are exact, equals are equal, edges are met.
+@settings(max_examples=100, deadline=None)
+def test_ties_and_edges_beside_loops(engine, rows, classes, intra, mining, seed):
+    # Corners of a cube in 4 dimensions: cosines are halves and exact, equals are equal, edges met.
     generator = seeded(seed)
-    scores = torch.randint(-4, 5, (rows, rows), generator=generator) / 4
+    x, y = (torch.randint(0, 2, (2, rows, 4), generator=generator) * 2 - 1).double()
     labels = torch.randint(classes, (rows,), generator=generator)
-    picks = _triplets.random_negatives(labels, torch.rand(rows, generator=generator))
-    rule = _triplets.Rule(labels, 0.5, mining, picks=picks, within=within)
-    mined, slopes = mined_by(kernel, scores, rule, slice(0, rows))
-    hinge, active, count = (np.zeros(rows) for _ in range(3))
-    s, classes = scores.numpy(), labels.tolist()
-    for a, p, n in chosen_triplets(s, classes, 0.5, mining, within, picks.tolist()):
-        gap = 0.5 - s[a, p] + s[a, n]
-        hinge[a] += max(0.0, gap)
-        active[a] += gap > 0
-        count[a] += 1
-    np.testing.assert_array_equal(mined.hinge, hinge)
-    np.testing.assert_array_equal(mined.active, active)
-    np.testing.assert_array_equal(mined.triplets, count)
-    # The hinges are linear in the scores, with these slopes, up to the margins.
-    np.testing.assert_array_equal((slopes * scores).sum(dim=1) + 0.5 * mined.active, hinge)
+    picks = drawn_picks(labels, 4)
+    each, active, count, _ = by_loops(x, y, labels.tolist(), 0.5, mining, intra, picks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLALIGN_ENGINE", engine)
+        loss, seen = triplet_loss(
+            x, y, labels, margin=0.5, mining=mining, intra=intra, generator=seeded(),
+            reduction="none", return_statistics=True,
+        )  # fmt: skip
+    np.testing.assert_array_equal(loss, each)
+    assert (int(seen.active), int(seen.triplets)) == (active, count)
 
 
 @pytest.mark.engine
-def test_kernels_agree_with_the_reference_where_a_class_is_large():
+@pytest.mark.parametrize("mining", ["all", "semi-hard"])
+def test_kernels_beside_the_plain_form_where_a_class_is_large(mining):
     # More positives than are compared one by one: the searching branch.
-    labels = (torch.arange(400) % 2 == 0).long()
-    scores = torch.randn(400, 400, generator=seeded())
-    for mining in ("all", "semi-hard"):
-        rule = _triplets.Rule(labels, 0.2, mining)
-        (plain, slopes), (fast, fast_slopes) = (
-            mined_by(kernel, scores, rule, slice(0, 400)) for kernel in ("torch", "numba")
-        )
-        torch.testing.assert_close(fast.hinge, plain.hinge, rtol=1e-6, atol=0)
-        assert torch.equal(fast.active, plain.active)
-        assert torch.equal(fast_slopes, slopes)
+    x, y, labels = embedded(rows=400, classes=2)
 
+    def call(x, y):
+        return triplet_loss(x, y, labels, mining=mining)
 
-@pytest.mark.parametrize("mining", MININGS)
-def test_blocks_change_nothing(in_blocks, backend, mining):
-    x, y, labels = embedded(rows=23, classes=5)
-
-    def ours(reduction):
-        return with_gradients(
-            lambda x, y: triplet_loss(
-                x,
-                y,
-                labels,
-                mining=mining,
-                intra=True,
-                generator=seeded(),
-                reduction=reduction,
-            ),
-            x,
-            y,
-        )
-
-    whole = [*ours("mean"), *ours("none")]
-    with in_blocks(4 * 23):
-        cut = [*ours("mean"), *ours("none")]
-    for got, wanted in zip(cut, whole, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-13, atol=1e-15)
+    ours = with_gradients(call, x, y)
+    for got, wanted in zip(ours, without_engine(with_gradients, call, x, y), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-11, atol=1e-15)
 
 
 @pytest.mark.parametrize("mining", MININGS)
@@ -300,17 +260,16 @@ def test_closed_forms(agrees, backend, mining):
 
 def test_semi_hard_prefers_the_band_and_falls_back_to_the_easiest(backend):
     def loss(*cosines):
-        # One image along the first axis; text 0 is its partner. All other anchors are solved.
+        # All images along the first axis; text 0 is the partner of image 0.
         y = torch.tensor([[c, math.sqrt(1 - c * c)] for c in cosines], dtype=torch.float64)
         x = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(len(y), 2)
-        labels = torch.tensor([0, *range(1, len(y))])
-        rule = _triplets.Rule(labels, 0.2, "semi-hard")
-        return float(_triplets.mined_hinges(x, y, rule, pooled=False)[0][0])
+        each = triplet_loss(x, y, margin=0.2, reduction="none")
+        return float(each[0]) - 0.2  # the text is as similar to all images
 
     assert loss(0.5, 0.45, 0.9, 0.1) == pytest.approx(0.15)  # not the harder 0.9
     assert loss(0.5, 0.9, 0.7) == pytest.approx(0.4)  # none below: the easiest, not 0.9
-    assert loss(0.5, 0.9, 0.1) == 0.0  # the easiest is solved
-    assert loss(0.5, 0.3 - 1e-12, 0.9) == 0.0  # at the far edge of the band
+    assert loss(0.5, 0.9, 0.1) == pytest.approx(0.0, abs=1e-15)  # the easiest is solved
+    assert loss(0.5, 0.3 - 1e-12, 0.9) == pytest.approx(0.0, abs=1e-15)  # at the band's far edge
 
 
 def test_all_averages_over_active_triplets_alone():
@@ -319,26 +278,6 @@ def test_all_averages_over_active_triplets_alone():
     mean, seen = triplet_loss(x, y, labels, mining="all", return_statistics=True)
     assert 0.05 < float(seen.active_fraction) < 0.95
     torch.testing.assert_close(mean, total / seen.active, rtol=1e-14, atol=0)
-
-
-@pytest.mark.parametrize("mining", ["semi-hard", "all", "hardest"])
-def test_invariances(mining):
-    x, y, labels = embedded(rows=15, seed=2)
-    options = {"mining": mining, "intra": True}
-    wanted = triplet_loss(x, y, labels, **options)
-    order = torch.randperm(15, generator=seeded())
-    rotation = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=seeded())).Q
-    scale = torch.linspace(1e-3, 1e3, 15, dtype=torch.float64)[:, None]
-    for same in (
-        triplet_loss(x[order], y[order], labels[order], **options),
-        triplet_loss(x @ rotation, y @ rotation, labels, **options),
-        triplet_loss(y, x, labels, **options),
-        triplet_loss(x * scale, y / scale, labels, **options),
-        triplet_loss(x, y, 7 - 3 * labels, **options),
-        triplet_loss(x, y, labels.tolist(), **options),
-        triplet_loss(1e-300 * x, 1e300 * y, labels, **options),
-    ):
-        torch.testing.assert_close(same, wanted, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -430,23 +369,6 @@ def test_all_beside_pytorch_metric_learning(agrees, peer):
 
 
 @pytest.mark.parametrize("mining", MININGS)
-def test_float32(agrees, mining):
-    x, y, labels = embedded(rows=200, width=16, classes=10)
-
-    def ours(dtype):
-        return with_gradients(
-            lambda x, y: triplet_loss(x, y, labels, mining=mining, intra=True, generator=seeded()),
-            x.to(dtype),
-            y.to(dtype),
-        )
-
-    narrow, wide = ours(torch.float32), ours(torch.float64)
-    assert all(each.dtype == torch.float32 for each in narrow)
-    for got, wanted in zip(narrow, wide, strict=True):
-        agrees(NAME, got, wanted, kind="float32", against="float64", tolerance=1e-5)
-
-
-@pytest.mark.parametrize("mining", MININGS)
 @pytest.mark.parametrize(
     "labels",
     [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 0, 1], [-1, -1, 5, 5]],
@@ -482,33 +404,25 @@ def test_one_pair_has_no_triplet(backend, mining):
     assert not dy.any()
 
 
-@pytest.mark.parametrize("mining", MININGS)
-@pytest.mark.parametrize("view", [0, 1])
-def test_nan_comes_out_as_nan(backend, mining, view):
-    views = embedded()
-    views[view][3, 1] = torch.nan
-    for reduction in ("mean", "none"):
-        value, dx, dy = with_gradients(
-            lambda x, y, r=reduction: triplet_loss(x, y, views[2], mining=mining, reduction=r),
-            *views[:2],
-        )
-        assert value.isnan().all()
-        assert dx.isnan().any()
-        assert dy.isnan().any()
-    quiet = [torch.isnan(views[i]).sum() for i in range(2)]
-    assert quiet[view] == 1, "inputs are not written to"
-
-
 def test_random_negatives_are_of_another_class_and_uniform():
+    # Images on one point and a margin that nothing solves: the hinge tells the negative's cosine.
     labels = torch.tensor([0, 1, 0, 2, 2, 0, 1])
-    draws = torch.stack(
-        [_triplets.random_negatives(labels, torch.full((7,), (i + 0.5) / 420)) for i in range(420)]
-    )
-    for row in range(7):
-        others = (labels != labels[row]).nonzero().flatten()
-        counts = torch.bincount(draws[:, row], minlength=7)
-        assert counts.nonzero().flatten().tolist() == others.tolist()
-        assert (counts[others] == 420 // len(others)).all()
+    cosines = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64)
+    y = torch.stack([cosines, (1 - cosines**2).sqrt()], dim=1)
+    x = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(7, 2)
+    same = (labels[:, None] == labels).double()
+    generator, counts = seeded(), torch.zeros(7, 7)
+    for _ in range(600):
+        each = triplet_loss(
+            x, y, labels, margin=3.0, mining="random", reduction="none", generator=generator
+        )
+        drawn = (each + same @ cosines) / same.sum(dim=1) - 6
+        nearest = (drawn[:, None] - cosines).abs().min(dim=1)
+        assert nearest.values.max() < 1e-12
+        counts[torch.arange(7), nearest.indices] += 1
+    assert not counts[same.bool()].any()
+    expected = (600 / (1 - same).sum(dim=1, keepdim=True)).expand(7, 7)[same == 0]
+    assert ((counts[same == 0] - expected).abs() < 5 * expected.sqrt()).all()
 
 
 def test_random_mining_repeats_with_its_generator():
@@ -520,29 +434,20 @@ def test_random_mining_repeats_with_its_generator():
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("mining", MININGS)
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_on_a_gpu_the_host_never_waits(no_host_reads, monkeypatch, mining, reduction):
+def test_on_a_gpu_the_host_never_waits_for_random_negatives(no_host_reads, monkeypatch):
     monkeypatch.setenv("VLALIGN_ENGINE", "0")
     x, y, labels = embedded()
     with no_host_reads:
-        value, dx, _ = with_gradients(
-            lambda x, y: triplet_loss(x, y, labels, mining=mining, reduction=reduction), x, y
-        )
-    assert value.isfinite().all()
-    assert dx.isfinite().all()
+        found = with_gradients(lambda x, y: triplet_loss(x, y, labels, mining="random"), x, y)
+    assert all(part.isfinite().all() for part in found)
 
 
-def test_half_precision_is_computed_in_float32():
-    x, y, labels = embedded(rows=20)
-    narrow = triplet_loss(x.bfloat16(), y.bfloat16(), labels)
-    assert narrow.dtype == torch.float32
-    wide = triplet_loss(x.bfloat16().float(), y.bfloat16().float(), labels)
-    assert torch.equal(narrow, wide)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(triplet_loss(x.float(), y.float()), triplet_loss(x.float(), y.float()))
-        inside = triplet_loss(x, y, labels, mining="all")
-    assert torch.equal(inside, triplet_loss(x, y, labels, mining="all"))
+@pytest.mark.parametrize("view", [0, 1])
+def test_nan_comes_out_of_random_mining_as_nan(backend, view):
+    views = embedded()
+    views[view][3, 1] = torch.nan
+    found = with_gradients(lambda x, y: triplet_loss(x, y, views[2], mining="random"), *views[:2])
+    assert all(part.isnan().any() for part in found)
 
 
 def test_inputs_in_any_state():
@@ -568,55 +473,8 @@ def test_module_is_the_function_and_keeps_statistics():
     assert "margin=0.3, mining='all', intra=True" in repr(module)
 
 
-@pytest.mark.parametrize("mining", ["semi-hard", "all", "hardest"])
-def test_two_processes(two_processes, mining):
-    x, y, labels = embedded(rows=12)
-    two_processes("vlalign_lib.losses:triplet_loss", x, y, labels, mining=mining, intra=True)
-    two_processes("vlalign_lib.losses:triplet_loss", x, y, mining=mining, reduction="none")
-
-
 def test_two_processes_draw_alike_or_say_why_not(two_processes):
     x, y, labels = embedded(rows=12)
     outcomes = two_processes.run("vlalign_lib.losses:triplet_loss", x, y, labels, mining="random")
     assert all("seeded alike" in str(outcome) for outcome in outcomes)
     two_processes("gathered:random_triplets", x, y, labels)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x": torch.ones(4, 3).numpy()}, "x: expected a torch tensor"),
-        ({"x": torch.ones(5, 3)}, "x has 5 rows and y has 4"),
-        ({"y": torch.ones(4, 2)}, "embed both into the same number of dimensions"),
-        ({"x": torch.ones(0, 3), "y": torch.ones(0, 3)}, "need at least 1 rows"),
-        ({"labels": [0, 1, 2]}, r"labels: expected shape \(4,\)"),
-        ({"labels": [0.0, 1.0, 2.0, 3.0]}, "expected whole numbers"),
-        ({"labels": ["a", "b", "a", "b"]}, r"labels: expected whole numbers \(4,\), .* got list"),
-        ({"labels": "abab"}, "labels: expected whole numbers"),
-        ({"labels": [[0], [1, 2], [0], [1]]}, "labels: expected whole numbers"),
-        ({"labels": {}}, "labels: expected whole numbers"),
-        ({"labels": torch.zeros(4, device="meta").long()}, "labels: is a tensor on the meta"),
-        ({"margin": -0.1}, "margin: expected a number of at least 0"),
-        ({"margin": float("nan")}, "margin: expected a finite number"),
-        ({"mining": "semihard"}, 'mining: expected one of "semi-hard"'),
-        ({"reduction": "average"}, 'reduction: expected one of "mean"'),
-        ({"intra": True}, "without labels an item has no other positive"),
-    ],
-)
-def test_bad_input(change, message):
-    arguments = {"x": torch.ones(4, 3), "y": torch.ones(4, 3)} | change
-    x, y = arguments.pop("x"), arguments.pop("y")
-    with pytest.raises(ValueError, match=message):
-        triplet_loss(x, y, **arguments)
-
-
-def test_labels_as_arrays_of_any_kind():
-    x, y, labels = embedded(rows=6)
-    wanted = triplet_loss(x, y, labels)
-    frozen = labels.numpy().copy()
-    frozen.flags.writeable = False
-    backwards = labels.numpy()[::-1].copy()[::-1]
-    for form in (frozen, backwards, labels.tolist(), tuple(labels.tolist()), labels.int()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert torch.equal(triplet_loss(x, y, form), wanted)

@@ -99,7 +99,7 @@ def _mine_block(
         return kernels().mine(scores, slopes.zero_(), rule, rows)
     found, active, triplets = rule.choose(scores, rows)
     slopes.copy_(found)
-    return (slopes * scores).sum(dim=1) + rule.margin * active, active, triplets
+    return (slopes * scores).sum(dim=1) + rule.margin * active.to(scores.dtype), active, triplets
 
 
 def _add_products(

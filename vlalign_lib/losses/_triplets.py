@@ -105,7 +105,7 @@ def mined_hinges(u: Tensor, v: Tensor, rule: Rule, *, pooled: bool) -> tuple[Ten
     if rule.margins is not None:
         scores = scores + rule.margins[rule.labels[:, None], rule.labels]
     slopes, active, triplets = rule.choose(scores.detach(), slice(0, len(u)))
-    return (slopes * scores).sum(dim=1) + rule.margin * active, active, triplets
+    return (slopes * scores).sum(dim=1) + rule.margin * active.to(scores.dtype), active, triplets
 
 
 def class_groups(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -52,7 +52,9 @@ def cca_loss(
     Everything is computed in float64, whatever the inputs are. The gradient is a closed form: no
     eigenvectors are differentiated, so that it stays finite where correlations are equal, where a
     unit is dead and where the columns of a view depend on each other. A correlation below 1e-10
-    counts as zero and has no gradient. There is no second derivative.
+    counts as zero and has no gradient. A second derivative is refused on the CPU; where the
+    singular values are differentiated themselves (on a GPU, or without the engine) it is theirs,
+    which does not exist where two of them are equal.
 
     Args:
         x: (B, p) the first view, embedded; floating point.
@@ -75,6 +77,7 @@ def cca_loss(
         ValueError: shapes that do not fit; ``B − 1 <= max(p, q)``, where every correlation is 1
             whatever the data (without ridge); a view without variance in some direction with
             ``reg=0`` (on a GPU the loss is NaN then, since looking would make the host wait).
+        NotImplementedError: a second derivative on the CPU.
 
     Warns:
         UserWarning: fewer than 2.5 pairs a dimension, where the correlations of the batch are

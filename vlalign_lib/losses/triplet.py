@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -51,7 +51,39 @@ class TripletStatistics:
     mean_cosine: Tensor
 
 
-@objective(same_width=True)
+@overload
+def triplet_loss(
+    x: Tensor,
+    y: Tensor,
+    labels: Any = None,
+    *,
+    margin: float = ...,
+    mining: Mining = ...,
+    intra: bool = ...,
+    gather: bool = ...,
+    reduction: Reduction = ...,
+    generator: torch.Generator | None = ...,
+    return_statistics: Literal[False] = ...,
+) -> Tensor: ...
+
+
+@overload
+def triplet_loss(
+    x: Tensor,
+    y: Tensor,
+    labels: Any = None,
+    *,
+    margin: float = ...,
+    mining: Mining = ...,
+    intra: bool = ...,
+    gather: bool = ...,
+    reduction: Reduction = ...,
+    generator: torch.Generator | None = ...,
+    return_statistics: Literal[True],
+) -> tuple[Tensor, TripletStatistics]: ...
+
+
+@objective(same_width=True)  # type: ignore[misc]
 def triplet_loss(
     x: Tensor,
     y: Tensor,
