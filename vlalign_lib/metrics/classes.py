@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._fast import fast
-from vlalign_lib._scores import (
+from vlalign_lib._validate import as_array, is_one_of, is_tensor
+from vlalign_lib.metrics._scores import (
     Similarity,
     as_class_labels,
     as_cutoff,
@@ -18,7 +19,6 @@ from vlalign_lib._scores import (
     like,
     score_blocks,
 )
-from vlalign_lib._validate import as_array, is_one_of, is_tensor
 from vlalign_lib.metrics.curves import precision_recall_curve
 from vlalign_lib.metrics.pairs import harmonic_numbers
 

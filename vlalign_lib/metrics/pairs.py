@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._fast import fast
-from vlalign_lib._scores import (
+from vlalign_lib._validate import as_array, as_labels, is_tensor
+from vlalign_lib.metrics._scores import (
     NOT_FINITE,
     Similarity,
     as_cutoffs,
@@ -21,7 +22,6 @@ from vlalign_lib._scores import (
     no_tolerance,
     score_blocks,
 )
-from vlalign_lib._validate import as_array, as_labels, is_tensor
 
 
 def ranks(

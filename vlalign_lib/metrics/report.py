@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._readonly import ReadOnlyDict
-from vlalign_lib._scores import Similarity, as_class_labels, as_cutoff, as_cutoffs, as_items
 from vlalign_lib._validate import as_array, as_seed, check_paired, is_one_of
+from vlalign_lib.metrics._scores import Similarity, as_class_labels, as_cutoff, as_cutoffs, as_items
 from vlalign_lib.metrics.classes import Normalise, chance_average_precision, query_precisions
 from vlalign_lib.metrics.pairs import (
     found_within,

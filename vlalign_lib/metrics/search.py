@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib._scores import (
+from vlalign_lib._validate import is_tensor
+from vlalign_lib.metrics._scores import (
     Similarity,
     as_cutoff,
     as_items,
@@ -15,7 +16,6 @@ from vlalign_lib._scores import (
     like,
     score_blocks,
 )
-from vlalign_lib._validate import is_tensor
 
 
 def nearest(
