@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vlalign_lib import _scores
 from vlalign_lib.metrics import (
+    _scores,
     average_precision,
     average_precisions,
     bootstrap_interval,
