@@ -87,9 +87,9 @@ class _Pair:
     def _from_columns(self) -> list[float]:
         a, b = self.views
         self.norms = [np.einsum("ij,ij->i", v, v) for v in self.views] if self.unbiased else []
-        self.cross = a.T @ b
+        self.cross = _product(a.T, b)
         terms = [_inner(self.cross, self.cross) + self._diagonal(0, 1), 0.0, 0.0]
-        self.squares = [v.T @ v for v in self.views] if self.own else []
+        self.squares = [_product(v.T, v) for v in self.views] if self.own else []
         for i, square in enumerate(self.squares):
             whole = _inner(square, square)
             noise = ROUNDING * self.eps * whole if self.unbiased else 0.0
@@ -100,7 +100,7 @@ class _Pair:
         self.kernels, self.grams, sizes = [], [], []
         for i, view in enumerate(self.views):
             if not self.rbf:
-                gram = view @ view.T
+                gram = _product(view, view.T)
                 sizes.append(float(gram.trace()))
             else:
                 gram, norms = _squared_distances(view)
@@ -159,9 +159,9 @@ class _Pair:
 
     def _pull_columns(self, i: int, cross: float, own: float) -> Matrix:
         view, other = self.views[i], self.views[1 - i]
-        grad = other @ (cross * (self.cross.T if i == 0 else self.cross))
+        grad = _product(other, cross * (self.cross.T if i == 0 else self.cross))
         if self.own:
-            grad += view @ (own * self.squares[i])
+            grad += _product(view, own * self.squares[i])
         if self.unbiased:
             n, slope = self.n, np.zeros_like(self.norms[i])
             for weight, norm in ((cross, self.norms[1 - i]), (own, self.norms[i])):
@@ -180,22 +180,23 @@ class _Pair:
         if self.own:
             slope += own * self.grams[i]
         if not self.rbf:
-            return slope @ view
+            return _product(slope, view)
         kernel, level = self.kernels[i]
         slope *= kernel + level  # from which the level was taken off
-        return slope @ view - slope.sum(axis=1, keepdims=True) * view
+        return _product(slope, view) - slope.sum(axis=1, keepdims=True) * view
 
 
 def _centred(x: Tensor) -> tuple[Matrix, float]:
     """Return the view centred and divided by a power of two, and that power."""
     values = x.detach().numpy()
-    largest = max(-float(values.min()), float(values.max()))
+    low, high = x.detach().aminmax()
+    largest = max(-float(low), float(high))
     most = 126 if x.dtype == torch.float32 else 1022
     exponent = math.frexp(largest)[1]
     scale = math.ldexp(1.0, min(max(exponent, -most), most))
     values = values * (1 / scale)
-    values -= values.mean(axis=0)
-    values -= values.mean(axis=0)
+    for _ in range(2):
+        values -= np.add.reduce(values, axis=0) / len(values)
     return values, scale
 
 
@@ -215,7 +216,7 @@ def _project(gram: Matrix, unbiased: bool) -> Matrix:
 
 def _squared_distances(x: Matrix) -> tuple[Matrix, Matrix]:
     """Return the squared distances of all rows (n, n), and the squared lengths of the rows."""
-    distances = x @ x.T
+    distances = _product(x, x.T)
     norms = distances.diagonal().copy()
     distances *= -2
     distances += norms[:, None]
@@ -231,6 +232,13 @@ def _middle(distances: Matrix, norms: Matrix) -> tuple[float, float, float]:
     lower = below[half] if len(below) % 2 else below[:half].max()
     middle = (len(norms) - 1) // 2
     return float(lower), float(below[half]), float(np.partition(norms, middle)[middle])
+
+
+def _product(a: Matrix, b: Matrix) -> Matrix:
+    """Return a @ b: by numpy where half of AᵀA saves more than waking its threads costs."""
+    if a.size > 2**16:
+        return np.asarray(a @ b)
+    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
 
 
 def _inner(a: Matrix, b: Matrix) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -9,8 +10,9 @@ from torch import Tensor
 from vlalign_lib._gather import gather_rows
 from vlalign_lib._module import FunctionModule, Positive
 from vlalign_lib._objective import objective
+from vlalign_lib._tensors import in_full_precision
 from vlalign_lib.similarity._views import Kernel, Settings, Widths, as_mask, kept_rows
-from vlalign_lib.similarity.hsic import terms_of
+from vlalign_lib.similarity.hsic import hsic_terms
 
 
 @objective(gathers="nothing", autocast=True)
@@ -97,7 +99,8 @@ def cka_loss(
         mask = rows[2].bool() if mask is not None else None
     on_host = x.device.type == "cpu"
     x, y = kept_rows(x, y, mask if on_host else None, settings.least)
-    return 1 - terms_of(x, y, settings, None if on_host else mask).cka
+    terms = partial(hsic_terms, settings=settings, mask=None if on_host else mask)
+    return 1 - in_full_precision(terms, x, y)[3]
 
 
 class CKALoss(FunctionModule, function=cka_loss, inputs=("x", "y", "mask")):

@@ -145,15 +145,9 @@ class Terms(NamedTuple):
     sigma_y: Tensor
 
 
-def terms_of(
-    x: Tensor, y: Tensor, settings: Settings, mask: Tensor | None = None, *, own: bool = True
-) -> Terms:
-    """Return the terms of two views (n, p), (n, q), of which only the rows in ``mask`` count.
-
-    Nothing waits for a device, and NaN goes through. Mixed precision is kept out. Without
-    ``own`` only xy is computed, and xx, yy and cka are 0.
-    """
-    terms = partial(hsic_terms, settings=settings, mask=mask, own=own)
+def terms_of(x: Tensor, y: Tensor, settings: Settings, *, own: bool = True) -> Terms:
+    """Return the terms of two views, without mixed precision."""
+    terms = partial(hsic_terms, settings=settings, own=own)
     return Terms(*in_full_precision(terms, x, y).unbind())
 
 
@@ -161,7 +155,11 @@ def terms_of(
 def hsic_terms(
     x: Tensor, y: Tensor, settings: Settings, mask: Tensor | None = None, own: bool = True
 ) -> Tensor:
-    """Return the fields of ``Terms`` in one tensor (8,)."""
+    """Return the fields of ``Terms`` in one tensor (8,), of the rows in ``mask`` alone.
+
+    Nothing waits for a device, and NaN goes through. Without ``own`` only xy is computed, and
+    xx, yy and cka are 0.
+    """
     n = _count(x, mask, settings.least)
     (x, scale_x), (y, scale_y) = _centred(x, n, mask), _centred(y, n, mask)
     sigmas = [torch.full_like(scale_x, torch.inf)] * 2
