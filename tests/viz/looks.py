@@ -28,7 +28,7 @@ def check_frame(figure):
     assert figure.get_facecolor() == (1, 1, 1, 1)
     FigureCanvasAgg(figure).draw()
     shown = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
-    assert min(text.get_fontsize() for text in shown) >= 9
+    assert min((text.get_fontsize() for text in shown), default=9) >= 9
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     assert min(box.x0, box.y0) > -0.01

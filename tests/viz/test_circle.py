@@ -72,7 +72,10 @@ def test_letters_on_one_spot_share_it():
         (lambda: unrolled_circle({}, THETA), "at least one"),
         (lambda: unrolled_circle({"CCA": circle(THETA)}, THETA), "expected a pair"),
         (lambda: unrolled_circle({"CCA": (np.ones((60, 3)),) * 2}, THETA), "two dimensions"),
-        (lambda: unrolled_circle({"CCA": (circle(THETA),) * 2}, THETA[:5]), "60 finite angles"),
+        (
+            lambda: unrolled_circle({"CCA": (circle(THETA),) * 2}, THETA[:5]),
+            "60 angles, all",
+        ),
         (lambda: paired_circles(circle(THETA), circle(THETA)[:9], THETA), "60"),
         (lambda: paired_circles(np.ones((60, 1)), circle(THETA), THETA), "two columns"),
         (lambda: paired_circles(circle(THETA), circle(THETA), THETA, partners=[60]), "partners"),

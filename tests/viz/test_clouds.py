@@ -102,7 +102,7 @@ def test_bad_clouds(pairs, change, complaint):
         ({"CCA": ([1, 1], [1, 2])}, {}, "same for all"),
         ({"CCA": ([1, np.inf], [1, 2])}, {}, "finite"),
         ({"CCA": ([1, 2], [1, 2])}, {"hue": [0, 1]}, "colours stand for"),
-        ({"CCA": ([1, 2], [1, 2])}, {"hue": [0, 1, 2], "hue_label": "θ"}, "2 finite angles"),
+        ({"CCA": ([1, 2], [1, 2])}, {"hue": [0, 1, 2], "hue_label": "θ"}, "2 angles, all finite"),
     ],
 )
 def test_bad_panels(panels, extra, complaint):

@@ -33,11 +33,10 @@ def many(n, name="method with a name {}"):
 DRAWINGS = {
     "three": lambda: difference_matrix(DIFFERENCES, NAMES, title="Wikipedia"),
     "one pair": lambda: difference_matrix({("$a_1$", "b"): (0.1, 0.0, 0.2)}),
-    "twenty": lambda: difference_matrix(many(20), title="Twenty methods", metric="R@1"),
+    "twenty": lambda: difference_matrix(many(20), title="Twenty methods"),
     "most": lambda: difference_matrix(
         many(24, "a method whose name is far too long for its place, {}"),
         title="a title that is much longer than the width of a page, " * 3,
-        metric="a metric whose name is a whole sentence as well",
     ),
 }
 every = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS.keys())
@@ -175,10 +174,10 @@ def test_rows_and_columns_have_the_order_of_the_names_or_of_appearance():
 
 
 def test_the_legend_explains_marks_and_colours():
-    figure = difference_matrix(DIFFERENCES, NAMES, title="Wikipedia", metric="R@1")
+    figure = difference_matrix(DIFFERENCES, NAMES, title="Wikipedia")
     said = " ".join(text.get_text() for text in shown(figure))
     for words in ("Wikipedia", "row ahead of column", "row behind column", "interval holds 0",
-                  "difference in R@1", "−0.200", "+0.200"):  # fmt: skip
+                  "difference in class mAP", "−0.200", "+0.200"):  # fmt: skip
         assert words in said
     in_cells = {"^": 2, "v": 2, "o": 2}
     for marker, count in in_cells.items():

@@ -36,7 +36,7 @@ DRAWINGS = {
     "words by pictures": lambda: retrieval_grid(GLYPHS[:3], NAMES, SCORES, [0, 1, 2], top=10),
     "pictures by pictures": lambda: retrieval_grid(GLYPHS[:3], GLYPHS, SCORES, SCORES > 0, top=1),
     "spectrum": lambda: correlation_spectrum([1, 0.9, 0.5], [0.9, 0.1, -0.2], title="Learnt"),
-    "scatter": lambda: embedding_scatter(U, V, threads=[1, 2], title="Two islands?"),
+    "scatter": lambda: embedding_scatter(U, V, title="Two islands?"),
     "scatter by label": lambda: embedding_scatter(U, V, labels=LABELS, label_names=FAMILIES,
                                                   by="label"),
     "intervals": lambda: interval_plot({"CCA": (0.3, 0.2, 0.4), "mine": (0.5, None, None)},
@@ -86,7 +86,7 @@ def test_a_wall_has_a_thread_for_each_pair_that_asks_for_one():
 
 def test_a_thread_ends_at_the_name_of_its_picture():
     names = [f"N{i}" for i in range(12)]
-    axes = pairs_wall(GLYPHS, names, threads=[4], seed=3).axes[0]
+    axes = pairs_wall(GLYPHS, names, threads=[4]).axes[0]
     (thread,) = [p for p in axes.patches if isinstance(p, PathPatch)]
     _, end_level = thread.get_path().vertices[-1]
     (name,) = [t for t in axes.texts if t.get_text() == "N4"]
@@ -110,11 +110,9 @@ def test_a_wall_refuses_what_is_no_wall(arguments, message):
         pairs_wall(*arguments)
 
 
-def test_a_wall_refuses_threads_to_nowhere_and_no_columns():
+def test_a_wall_refuses_threads_to_nowhere():
     with pytest.raises(ValueError, match="from 0 to 11"):
         pairs_wall(GLYPHS, NAMES, threads=[12])
-    with pytest.raises(ValueError, match="columns"):
-        pairs_wall(GLYPHS, NAMES, columns=0)
 
 
 # retrieval_grid
@@ -248,7 +246,6 @@ def test_a_scatter_can_go_into_given_axes():
         ((U, V), {"by": "label"}, "needed here"),
         ((U, V), {"by": "colour"}, "'modality' or 'label'"),
         ((U, V), {"by": "label", "labels": LABELS, "label_names": ["A"]}, "9 names"),
-        ((U, V), {"threads": [30]}, "from 0 to 29"),
         ((U * np.nan, V), {}, "NaN"),
         ((U[:1], V[:1]), {}, "at least 2 rows"),
     ],

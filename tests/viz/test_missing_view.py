@@ -24,7 +24,7 @@ CURVES = {
 }
 
 DRAWINGS = {
-    "halves": lambda: digit_halves(LEFT, RIGHT, has_right=~GONE, fill=RIGHT.mean(0), columns=5),
+    "halves": lambda: digit_halves(LEFT, RIGHT, has_right=~GONE, fill=RIGHT.mean(0)),
     "curves": lambda: missing_view_curves(SHARES, CURVES),
     "frame": lambda: missing_view_curves(
         SHARES, CURVES, share=50, left=LEFT, right=RIGHT, has_right=~GONE
@@ -58,7 +58,6 @@ def test_halves_that_are_gone_leave_their_place_empty_or_filled():
         ({"right": RIGHT[:4]}, "as many right halves"),
         ({"has_right": np.ones(10)}, "10 booleans"),
         ({"left": LEFT.reshape(10, -1)}, r"expected pictures \(n, h, w\)"),
-        ({"columns": 0}, "columns"),
     ],
 )
 def test_what_is_no_pair_of_halves_is_refused(change, message):

@@ -9,7 +9,6 @@ from vlalign_lib.viz import (
     canvas,
     correlation_spectrum,
     dot_rows,
-    embedding_scatter,
     gallery_curves,
     interval_plot,
     missing_view_curves,
@@ -32,9 +31,7 @@ def clouds(**changes):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: canvas(height="tall"), "width and height are inches above 0"),
-        (lambda: canvas(width=np.ones(2)), "width and height are inches above 0"),
-        (lambda: canvas(width=float("inf")), "width and height are inches above 0"),
+        (lambda: canvas(height="tall"), "height is inches above 0"),
         (lambda: correlation_spectrum(["a"], [0.5]), "train: expected real numbers"),
         (lambda: correlation_spectrum([[0.5], [0.5, 0.1]], [0.5]), "train: the rows make no array"),
         (lambda: correlation_spectrum([0.5j], [0.5]), "train: expected real numbers"),
@@ -54,14 +51,14 @@ def clouds(**changes):
         (lambda: interval_plot([0.5], xlabel="x"), "results: expected"),
         (lambda: missing_view_curves([0, 1], [0.5]), "curves: expected"),
         (lambda: missing_view_curves([0, 1], {"early": 0.5}), "expected 2 values, one a share"),
-        (lambda: missing_view_curves([0, 1], {"early": [0.5, np.nan]}), "2 finite numbers"),
+        (
+            lambda: missing_view_curves([0, 1], {"early": [0.5, np.nan]}),
+            "2 values, .* finite",
+        ),
         (lambda: missing_view_curves([0, 1], {"early": [(0.5, 0.4)] * 2}), r"shape \(2, 2\)"),
         (lambda: pairs_wall(PICTURES, ["a", "b", "c"], threads=[3]), "threads: expected indices"),
         (lambda: pairs_wall(PICTURES, ["a", "b", "c"], threads="a"), "threads: expected indices"),
-        (lambda: pairs_wall(PICTURES, ["a", "b", "c"], columns=1.5), "columns: expected a whole"),
-        (lambda: pairs_wall(PICTURES, ["a", "b", "c"], seed=-1), "seed: expected a whole number"),
         (lambda: pairs_wall(PICTURES, None), "captions: expected 3 strings"),
-        (lambda: embedding_scatter(POINTS, POINTS, threads=[-1]), "threads: expected indices"),
         (lambda: retrieval_grid(PICTURES, PICTURES, "x", np.eye(3)), "scores: expected real"),
     ],
 )

@@ -127,17 +127,6 @@ def test_names_stand_at_both_ends_in_the_order_of_the_ranks():
         assert [name for _, name in names] == [METHODS[m] for m in np.argsort(RANKS[column])]
 
 
-def test_the_best_is_on_top_also_where_the_smallest_is_best():
-    table = {"digits": {"CCA": 7.0, "SM": 40.0}, "glyphs": {"CCA": 90.0, "SM": 2.0}}
-    figure = rank_lines(table, higher_is_better=False)
-    bottom, top = figure.axes[0].get_ylim()
-    assert bottom > top
-    found = marks(figure)
-    assert found[0, colour("CCA").lower()] == (1, "7.0")
-    assert found[1, colour("CCA").lower()] == (2, "90.0")
-    assert marks(rank_lines(table))[0, colour("CCA").lower()][0] == 2
-
-
 def test_the_order_in_which_a_column_is_written_does_not_matter():
     turned = {
         name: dict(reversed(column.items())) if name == "cut list" else column
@@ -188,9 +177,9 @@ def test_a_tint_is_a_colour_thinned_with_white():
 # how it looks
 
 DRAWINGS = {
-    "ties": lambda: rank_lines(TABLE, title="Three questions"),
+    "ties": lambda: rank_lines(TABLE),
     "two columns": lambda: rank_lines({n: TABLE[n] for n in ("whole list", "cut list")}),
-    "twenty methods, six columns": lambda: rank_lines(LONG, title="Six", highlight=[next(iter(
+    "twenty methods, six columns": lambda: rank_lines(LONG, highlight=[next(iter(
         LONG["protocol 0, the whole list"]))]),
 }  # fmt: skip
 every = pytest.mark.parametrize("name", DRAWINGS)

@@ -76,13 +76,6 @@ def test_the_epoch_is_marked_on_every_curve():
     assert shown == ["random: 0.40", "semi-hard: 0.90"]
 
 
-def test_before_training_nothing_is_marked():
-    space, progress = forming(at=0).axes
-    assert title(space) == "before training"
-    assert not [line for line in progress.lines if line.get_linestyle() == "None"]
-    assert [t.get_text() for t in progress.get_legend().get_texts()] == ["random", "semi-hard"]
-
-
 def test_every_pair_is_drawn_twice_in_the_colour_of_its_class():
     space = forming(label_names=["zero", "one", "two"]).axes[0]
     drawn = [np.asarray(c.get_offsets()) for c in space.collections]
@@ -94,7 +87,7 @@ def test_every_pair_is_drawn_twice_in_the_colour_of_its_class():
 
 
 def test_scales_do_not_depend_on_the_epoch():
-    limits = {tuple(a.get_xlim() + a.get_ylim() for a in forming(at=at).axes) for at in (0, 1, 3)}
+    limits = {tuple(a.get_xlim() + a.get_ylim() for a in forming(at=at).axes) for at in (1, 2, 3)}
     assert len(limits) == 1
 
 
@@ -116,8 +109,8 @@ def test_verdicts_have_their_colours():
         (lambda: margin_rings(0.5, [0.1]), "strangers"),
         (lambda: forming(images=POINTS[:5]), r"images: expected shape \(12, 2\)"),
         (lambda: forming(texts=np.ones((12, 3))), r"texts: expected shape \(12, 2\)"),
-        (lambda: forming(at=4), "from 0 to 3"),
-        (lambda: forming(at=-1), "from 0 to 3"),
+        (lambda: forming(at=4), "from 1 to 3"),
+        (lambda: forming(at=0), "from 1 to 3"),
         (lambda: forming(curves={}), "curves: expected at least one"),
         (lambda: forming(curves={"a": [1], "b": [1, 2]}), "expected 1 values"),
         (lambda: forming(labels=np.arange(12)), "up to 7 classes"),

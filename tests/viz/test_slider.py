@@ -140,7 +140,7 @@ def test_axes_will_do_as_well():
         ({"alt": "{frequency}"}, "cannot be filled"),
         ({"alt": "{"}, "cannot be filled"),
         ({"alt": lambda value: ""}, "alt is empty"),
-        ({"start": 7}, "start=7 is not among"),
+        ({"start": 7}, "start: expected one of .* got 7"),
         ({"format": "d"}, "does not fit the value"),
         ({"format": ".0f", "values": [1.1, 1.2]}, "both written '1 Hz'"),
     ],

@@ -39,7 +39,7 @@ def cluster(spread, seed=0):
 
 
 DRAWINGS = {
-    "two clusters": lambda: trade_off(cluster(0.04), chance=(0.1, 0.02), title="Two", **LABELS),
+    "two clusters": lambda: trade_off(cluster(0.04), chance=(0.1, 0.02), **LABELS),
     "two tight clusters": lambda: trade_off(cluster(0.015, 1), chance=(0.1, 0.02), **LABELS),
     "all in a corner": lambda: trade_off(
         {name: (0.9 + 0.002 * i, 0.9 + 0.003 * (i % 4)) for i, name in enumerate(NAMES)},
@@ -129,9 +129,8 @@ def test_chance_is_dashed_where_it_lies_and_named():
 
 
 def test_axes_say_what_they_show():
-    axes = trade_off({"CCA": (0.4, 0.3)}, title="Two questions", **LABELS).axes[0]
+    axes = trade_off({"CCA": (0.4, 0.3)}, **LABELS).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == tuple(LABELS.values())
-    assert axes.get_title(loc="left") == "Two questions"
 
 
 @every

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_numbers, check_mapping
+from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_mapping, check_paired
+
+_LETTERS = "ABCDEFGH"
 
 
 def check_some(values: Any, name: str, what: str) -> None:
@@ -40,6 +42,47 @@ def as_pair(pair: Any, name: str, what: str) -> tuple[Any, Any]:
         got = f"{len(pair)} of them" if several else one
         raise ValueError(f"{name}: expected a pair {what}, got {got}")
     return pair[0], pair[1]
+
+
+def as_views(
+    images: Any, texts: Any, names: tuple[str, str] = ("images", "texts"), *, min_rows: int = 1
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both views as matrices, row i of one the partner of row i of the other."""
+    x, y = (
+        as_matrix(images, names[0], min_rows=min_rows),
+        as_matrix(texts, names[1], min_rows=min_rows),
+    )
+    check_paired(x, y, names)
+    return x, y
+
+
+def as_embeddings(
+    images: Any, texts: Any, names: tuple[str, str] = ("images", "texts")
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both views of a shared space, paired and of one width."""
+    u, v = as_views(images, texts, names, min_rows=2)
+    if u.shape[1] != v.shape[1] or u.shape[1] < 2:
+        raise ValueError(
+            f"{names[0]} and {names[1]}: expected two embeddings of the same width, 2 or more, got "
+            f"{u.shape[1]} and {v.shape[1]}; embed both into the shared space first"
+        )
+    return u, v
+
+
+def as_letters(partners: Sequence[int], n: int) -> list[tuple[str, int]]:
+    """Return the pairs that get a letter, each after its letter."""
+    chosen = as_indices(partners, n, "partners")
+    if len(chosen) > len(_LETTERS):
+        raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(chosen)}")
+    return list(zip(_LETTERS, chosen, strict=False))
+
+
+def as_finite(values: Any, name: str, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
+    """Return ``values`` as finite numbers of a ``shape`` that the words ``what`` describe."""
+    array = as_numbers(values, name)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected {what}, all finite, got shape {array.shape}")
+    return array
 
 
 def place_of(value: Any, values: Sequence[Any], name: str) -> int | None:

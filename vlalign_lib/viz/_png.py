@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from importlib.resources import files
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +54,12 @@ def data_uri(image: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
 
 
+@functools.cache
 def asset(name: str) -> str:
-    """Return a style sheet, a script or a drawing that lies in the package, as text."""
-    return (files("vlalign_lib.viz") / "assets" / name).read_text(encoding="utf-8")
+    """Return a style sheet, a script or a template that lies in the package, as text."""
+    return (files("vlalign_lib.viz") / "assets" / name).read_text(encoding="utf-8").rstrip("\n")
+
+
+def fill(template: str, /, **fields: Any) -> str:
+    """Return a template of the assets with its fields filled in; they are HTML already."""
+    return Template(asset(template)).substitute(fields)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_indices, as_matrix, check_paired
-from vlalign_lib.viz._checks import as_pair, check_some
+from vlalign_lib._validate import as_matrix
+from vlalign_lib.viz._checks import as_letters, as_pair, as_views, check_some
 from vlalign_lib.viz._project import principal
-from vlalign_lib.viz.clouds import _LETTERS, ROUND, _letter, angle_bar, as_angles
+from vlalign_lib.viz.clouds import ROUND, angle_bar, as_angles, write_letter
 from vlalign_lib.viz.palette import colour
 from vlalign_lib.viz.style import canvas, in_style
 
@@ -28,7 +28,6 @@ def paired_circles(
     angle: Any,
     *,
     partners: Sequence[int] = (),
-    height: float = 2.9,
 ) -> Figure:
     """Return both views of a hidden angle, flattened to their two principal directions.
 
@@ -38,7 +37,6 @@ def paired_circles(
         angle: (n,) the hidden angle of each pair in radians, drawn as a colour that closes into
             itself.
         partners: indices of up to eight pairs that get a letter in both panels.
-        height: height of the figure in inches.
 
     Returns:
         The figure, closed.
@@ -58,21 +56,18 @@ def paired_circles(
         >>> [axes.get_title(loc="left") for axes in figure.axes[:2]]
         ['pictures', 'texts']
     """
-    x, y = as_matrix(images, "images", min_rows=3), as_matrix(texts, "texts", min_rows=3)
-    check_paired(x, y, ("images", "texts"))
+    x, y = as_views(images, texts, min_rows=3)
     for view, name in ((x, "images"), (y, "texts")):
         if view.shape[1] < 2:
             raise ValueError(f"{name}: expected two columns or more, got {view.shape[1]}")
     hidden = as_angles(angle, len(x), "angle")
-    chosen = as_indices(partners, len(x), "partners")
-    if len(chosen) > len(_LETTERS):
-        raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(chosen)}")
-    figure, axes = canvas(1, 2, height=height)
+    letters = as_letters(partners, len(x))
+    figure, axes = canvas(1, 2, height=2.9)
     for panel, view, name in zip(axes, (x, y), ("image", "text"), strict=True):
         flat = principal(view.astype(np.float64))[0]
         panel.scatter(*flat.T, c=hidden, s=10, edgecolors="none", **ROUND)
-        for letters, place in _labels(flat[chosen]):
-            _letter(panel, *place, letters)
+        for said, place in _labels(letters, flat):
+            write_letter(panel, *place, said)
         panel.set_aspect("equal", adjustable="datalim")
         panel.set_title({"image": "pictures", "text": "texts"}[name], loc="left")
         panel.title.set_color(colour(name))
@@ -83,9 +78,7 @@ def paired_circles(
 
 
 @in_style
-def unrolled_circle(
-    panels: Mapping[str, tuple[Any, Any]], angle: Any, *, turns: int = 1, height: float = 2.8
-) -> Figure:
+def unrolled_circle(panels: Mapping[str, tuple[Any, Any]], angle: Any, *, turns: int = 1) -> Figure:
     r"""Return the angle that each method finds, against the hidden one: a circle unrolled.
 
     .. math:: \hat\theta(u) = \operatorname{atan2}(u_2, u_1)
@@ -98,7 +91,6 @@ def unrolled_circle(
         panels: ``{name: (u, v)}``, embedded pictures and texts (n, 2) of each method.
         angle: (n,) the hidden angle θ of each pair in radians.
         turns: how often what the views share runs around while θ runs around once.
-        height: height of the figure in inches.
 
     Returns:
         The figure, closed. A method that finds the angle draws ``turns`` rising lines, the
@@ -119,7 +111,7 @@ def unrolled_circle(
         'hidden angle θ'
     """
     check_some(panels, "panels", "{name: (u, v)}")
-    figure, axes = canvas(1, len(panels), height=height, squeeze=False, sharey=True)
+    figure, axes = canvas(1, len(panels), height=2.8, squeeze=False, sharey=True)
     for panel, (name, pair) in zip(axes[0], panels.items(), strict=True):
         parts = as_pair(pair, f"panels[{name!r}]", "(u, v)")
         u, v = (as_matrix(part, f"panels[{name!r}]") for part in parts)
@@ -156,14 +148,17 @@ def _found(
     return [np.mod(sign * each + np.angle(fit), _TURN) for each in angles]
 
 
-def _labels(places: NDArray[np.float64]) -> list[tuple[str, tuple[float, float]]]:
+def _labels(
+    letters: Sequence[tuple[str, int]], points: NDArray[np.float64]
+) -> list[tuple[str, tuple[float, float]]]:
     """Return the letters and where to write them; those on one spot share it."""
     labels: list[tuple[str, tuple[float, float]]] = []
-    near = 0.1 * float(np.abs(places).max(initial=0.0))
-    for letter, (across, up) in zip(_LETTERS, places.tolist(), strict=False):
-        for i, (letters, place) in enumerate(labels):
+    near = 0.1 * float(np.abs(points[[pair for _, pair in letters]]).max(initial=0.0))
+    for letter, pair in letters:
+        across, up = points[pair].tolist()
+        for i, (said, place) in enumerate(labels):
             if np.hypot(across - place[0], up - place[1]) < near:
-                labels[i] = f"{letters} {letter}", place
+                labels[i] = f"{said} {letter}", place
                 break
         else:
             labels.append((letter, (across, up)))

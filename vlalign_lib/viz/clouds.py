@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_indices, as_matrix, as_numbers, check_paired
-from vlalign_lib.viz._checks import as_pair, check_some
+from vlalign_lib._validate import as_numbers
+from vlalign_lib.viz._checks import as_finite, as_letters, as_pair, as_views, check_some
 from vlalign_lib.viz.palette import colour, has_colour
 from vlalign_lib.viz.style import canvas, in_style
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LETTERS = "ABCDEFGH"
 ROUND: Any = {"cmap": "twilight", "vmin": 0, "vmax": 2 * np.pi}
 """Angles as colours that close into themselves."""
 
@@ -30,8 +29,6 @@ def paired_clouds(
     text_direction: Any,
     *,
     partners: Sequence[int] = (),
-    title: str = "",
-    height: float = 2.9,
 ) -> Figure:
     """Return two clouds with an axis through each, and the pairs' coordinates along both axes.
 
@@ -45,8 +42,6 @@ def paired_clouds(
         image_direction: (2,) direction of the pictures' axis, of any length but zero.
         text_direction: (2,) direction of the texts' axis.
         partners: indices of up to eight pairs that get a letter in all three panels.
-        title: a line above.
-        height: height of the figure in inches.
 
     Returns:
         The figure, closed. Its scales depend on the points alone, so that figures of the same
@@ -64,16 +59,13 @@ def paired_clouds(
         >>> paired_clouds(points, points, [1, 0], [1, 0]).axes[2].get_title(loc="left")
         'ρ = 1.00'
     """
-    x, y = as_matrix(images, "images", min_rows=3), as_matrix(texts, "texts", min_rows=3)
-    check_paired(x, y, ("images", "texts"))
+    x, y = as_views(images, texts, min_rows=3)
     if x.shape[1] != 2 or y.shape[1] != 2:
         raise ValueError(
             f"images and texts: expected points of a plane, (n, 2), got {x.shape} and {y.shape}"
         )
-    partners = as_indices(partners, len(x), "partners")
-    if len(partners) > len(_LETTERS):
-        raise ValueError(f"partners: expected up to {len(_LETTERS)} pairs, got {len(partners)}")
-    figure, axes = canvas(1, 3, height=height)
+    letters = as_letters(partners, len(x))
+    figure, axes = canvas(1, 3, height=2.9)
     along = []
     directions, views = (image_direction, text_direction), ("image", "text")
     for panel, points, direction, view in zip(axes, (x, y), directions, views, strict=False):
@@ -83,29 +75,23 @@ def paired_clouds(
         spread = float(coordinates.std())
         if spread == 0:
             raise ValueError(f"{view}s: all points have the same coordinate along {direction}")
-        _cloud(panel, centred, coordinates, unit, view, partners)
+        _cloud(panel, centred, coordinates, unit, view, letters)
         along.append(coordinates / spread)
     axes[0].set_title("pictures", loc="left", color=colour("image"))
     axes[1].set_title("texts", loc="left", color=colour("text"))
     u, v = along
     _variates(axes[2], u, v, colour("joint"))
-    for letter, pair in zip(_LETTERS, partners, strict=False):
-        _letter(axes[2], u[pair], v[pair], letter)
+    for letter, pair in letters:
+        write_letter(axes[2], u[pair], v[pair], letter)
     axes[2].set_title(f"ρ = {_rho(u, v)}", loc="left")
     axes[2].set_xlabel("u, of the picture (sd)")
     axes[2].set_ylabel("v, of the text (sd)")
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
 
 
 @in_style
 def variates_scatter(
-    panels: Mapping[str, tuple[Any, Any]],
-    *,
-    hue: Any = None,
-    hue_label: str = "",
-    height: float = 2.7,
+    panels: Mapping[str, tuple[Any, Any]], *, hue: Any = None, hue_label: str = ""
 ) -> Figure:
     """Return a row of scatters, one a method: the coordinate of each picture against its text's.
 
@@ -115,7 +101,6 @@ def variates_scatter(
         hue: an angle for each pair, in radians, drawn as a colour that closes into itself; None
             draws each panel in the colour of its method.
         hue_label: what the angle is; needed with ``hue``.
-        height: height of the figure in inches.
 
     Returns:
         The figure, closed.
@@ -135,7 +120,7 @@ def variates_scatter(
     check_some(panels, "panels", "{name: (u, v)}")
     if hue is not None and not hue_label.strip():
         raise ValueError("hue_label: say what the colours stand for")
-    figure, axes = canvas(1, len(panels), height=height, squeeze=False)
+    figure, axes = canvas(1, len(panels), height=2.7, squeeze=False)
     for panel, (name, pair) in zip(axes[0], panels.items(), strict=True):
         u, v = as_pair(pair, f"panels[{name!r}]", "(u, v)")
         a, b = (_standard(part, f"panels[{name!r}]") for part in (u, v))
@@ -157,22 +142,23 @@ def _cloud(
     coordinates: NDArray[np.float64],
     unit: NDArray[np.float64],
     view: str,
-    partners: Sequence[int],
+    letters: Sequence[tuple[str, int]],
 ) -> None:
     reach = 1.25 * float(np.quantile(np.linalg.norm(points, axis=1), 0.98))
     panel.scatter(points[:, 0], points[:, 1], s=12, alpha=0.4, color=colour(view), linewidths=0)
     ends = np.array([-1.02, 1.02])[:, None] * reach * unit
     panel.plot(*ends.T, color="#1A1A1A", linewidth=1.6, clip_on=True)
-    for letter, pair in zip(_LETTERS, partners, strict=False):
+    for letter, pair in letters:
         foot = coordinates[pair] * unit
         panel.plot(*np.array([points[pair], foot]).T, color="#1A1A1A", linewidth=0.9, zorder=3)
         panel.plot(*foot, marker="o", markersize=3.5, color="#1A1A1A", zorder=3)
-        _letter(panel, points[pair, 0], points[pair, 1], letter)
+        write_letter(panel, points[pair, 0], points[pair, 1], letter)
     panel.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="feature 1", ylabel="feature 2")
     panel.set_aspect("equal", adjustable="box")
 
 
-def _letter(panel: Axes, across: float, up: float, letter: str) -> None:
+def write_letter(panel: Axes, across: float, up: float, letter: str) -> None:
+    """Write a pair's letter on a white disc."""
     disc = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "#1A1A1A"}
     panel.text(across, up, letter, fontsize=9, weight="bold", ha="center", va="center", zorder=5,
                bbox=disc | {"linewidth": 0.8})  # fmt: skip
@@ -197,9 +183,7 @@ def _rho(u: NDArray[Any], v: NDArray[Any]) -> str:
 
 def as_angles(angle: Any, n: int, name: str) -> NDArray[np.float64]:
     """Return an angle for each of ``n`` pairs, from 0 to 2π."""
-    angles = as_numbers(angle, name)
-    if angles.shape != (n,) or not np.isfinite(angles).all():
-        raise ValueError(f"{name}: expected {n} finite angles, got shape {angles.shape}")
+    angles = as_finite(angle, name, (n,), f"{n} angles")
     turned: NDArray[np.float64] = np.mod(angles, 2 * np.pi)
     return turned
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_labels, as_matrix, check_paired
+from vlalign_lib._validate import as_labels, as_matrix
+from vlalign_lib.viz._checks import as_views
 from vlalign_lib.viz.palette import colour
 from vlalign_lib.viz.style import canvas, in_style
 
@@ -16,21 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SHAPES = {"image": "o", "text": "^"}
 _JITTER = 0.07
 
 
 @in_style
-def class_corners(
-    images: Any,
-    texts: Any,
-    labels: Any,
-    *,
-    label_names: Sequence[str] | None = None,
-    title: str = "",
-    height: float = 3.6,
-    axes: Axes | None = None,
-) -> Figure:
+def class_corners(images: Any, texts: Any, labels: Any, *, axes: Axes | None = None) -> Figure:
     r"""Return what two networks believe: each item a point between the corners of the classes.
 
     .. math:: \text{point} = \sum_c p_c \, \text{corner}_c
@@ -43,11 +33,6 @@ def class_corners(
         images: posteriors of the image network (n, C), rows that sum to 1.
         texts: posteriors of the text network (n, C), row i the partner of row i.
         labels: the true class of each pair (n,), from 0 to C − 1.
-        label_names: the names of the classes; None writes their numbers. Names of one or two
-            characters are drawn in the place of the points, so that an item on the wrong corner
-            can be read.
-        title: a line above.
-        height: height of the figure in inches.
         axes: draw both views into these axes, of a figure made with :func:`canvas`; None makes a
             figure with a panel for each view.
 
@@ -68,8 +53,7 @@ def class_corners(
         >>> [panel.get_title(loc="left") for panel in figure.axes]
         ['image network', 'text network']
     """
-    p, q = _posteriors(images, "images"), _posteriors(texts, "texts")
-    check_paired(p, q, ("images", "texts"))
+    p, q = as_views(_posteriors(images, "images"), _posteriors(texts, "texts"))
     n_classes = p.shape[1]
     if q.shape[1] != n_classes or n_classes < 3:
         raise ValueError(
@@ -82,22 +66,15 @@ def class_corners(
             f"labels: expected classes from 0 to {n_classes - 1}, got {classes.min()} to "
             f"{classes.max()}"
         )
-    names = [str(c) for c in range(n_classes)] if label_names is None else list(label_names)
-    if len(names) != n_classes:
-        raise ValueError(f"label_names: expected {n_classes} names, got {len(names)}")
     views = {"image": p, "text": q}
-    if axes is None:
-        _, panels = canvas(1, 2, height=height)
-        for panel, (name, view) in zip(panels, views.items(), strict=True):
-            _draw(panel, {name: view}, classes, names)
-            panel.set_title(f"{name} network", loc="left", color=colour(name))
-        if title:
-            panels[0].get_figure().suptitle(title)
-        return cast("Figure", panels[0].get_figure())
-    _draw(axes, views, classes, names)
-    if title:
-        axes.set_title(title)
-    return cast("Figure", axes.get_figure())
+    if axes is not None:
+        _draw(axes, views, classes)
+        return cast("Figure", axes.get_figure())
+    figure, panels = canvas(1, 2, height=3.6)
+    for panel, (name, view) in zip(panels, views.items(), strict=True):
+        _draw(panel, {name: view}, classes)
+        panel.set_title(f"{name} network", loc="left", color=colour(name))
+    return figure
 
 
 def _posteriors(values: Any, name: str) -> NDArray[np.float64]:
@@ -110,29 +87,23 @@ def _posteriors(values: Any, name: str) -> NDArray[np.float64]:
     return rows
 
 
-def _draw(
-    axes: Axes, views: dict[str, NDArray[np.float64]], classes: NDArray[np.int64], names: list[str]
-) -> None:
-    n_classes = len(names)
+def _draw(axes: Axes, views: dict[str, NDArray[np.float64]], classes: NDArray[np.int64]) -> None:
+    n_classes = next(iter(views.values())).shape[1]
     angles = np.pi / 2 - 2 * np.pi * np.arange(n_classes) / n_classes
     corners = np.column_stack([np.cos(angles), np.sin(angles)])  # (C, 2), clockwise from the top
     around = np.vstack([corners, corners[:1]])
     axes.plot(around[:, 0], around[:, 1], color="#B0B0B0", linewidth=0.8, zorder=1)
-    for corner, name in zip(corners, names, strict=True):
+    for number, corner in enumerate(corners):
         x, y = 1.27 * corner
-        axes.text(x, y, name, ha="center", va="center", fontsize=10, fontweight="bold")
+        axes.text(x, y, str(number), ha="center", va="center", fontsize=10, fontweight="bold")
     rng = np.random.default_rng(0)
-    short = max(map(len, names)) <= 2
     for view, posteriors in views.items():
         angle, radius = rng.uniform(0, 2 * np.pi, len(classes)), rng.uniform(0, 1, len(classes))
         spread = _JITTER * np.sqrt(radius)[:, None]
         points = posteriors @ corners + spread * np.column_stack([np.cos(angle), np.sin(angle)])
-        for number in np.unique(classes) if short else (None,):
-            rows = np.ones(len(classes), dtype=bool) if number is None else classes == number
-            mark = _SHAPES[view] if number is None else f"${names[number]}$"
-            label = view if number is None else None
-            across, up = points[rows].T
-            axes.scatter(across, up, s=30, alpha=0.75, marker=mark, color=colour(view),
-                         linewidths=0, label=label, zorder=2)  # fmt: skip
+        for number in np.unique(classes):
+            across, up = points[classes == number].T
+            axes.scatter(across, up, s=30, alpha=0.75, marker=f"${number}$", color=colour(view),
+                         linewidths=0, zorder=2)  # fmt: skip
     axes.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal")
     axes.set_axis_off()

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from vlalign_lib._validate import as_matrix, check_paired
-from vlalign_lib.viz._checks import as_curves, place_of
+from vlalign_lib.viz._checks import as_curves, as_views, place_of
+from vlalign_lib.viz._curves import draw_curve, read_off
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour
 from vlalign_lib.viz.style import canvas, in_style
 
@@ -29,8 +29,6 @@ def coupling_curves(
     images: ArrayLike | None = None,
     texts: ArrayLike | None = None,
     threads: Sequence[int] = (),
-    xlabel: str = "α, the weight of the codes' distance",
-    height: float = 3.1,
 ) -> Figure:
     """Return measures of an autoencoder by its setting, with a map of its codes beside them.
 
@@ -45,8 +43,6 @@ def coupling_curves(
         images: (n, 2) codes of pictures; None leaves the map out.
         texts: (n, 2) codes of their texts.
         threads: pairs whose two codes are joined by a line.
-        xlabel: what the settings are.
-        height: height in inches.
 
     Returns:
         The figure, closed.
@@ -69,42 +65,29 @@ def coupling_curves(
     if (images is None) != (texts is None):
         raise ValueError("images and texts: give the codes of both, or of neither")
     if images is None or texts is None:
-        figure, axes = canvas(height=height)
+        figure, axes = canvas(height=3.1)
     else:
-        figure, (axes, plane) = canvas(1, 2, height=height, width_ratios=[1.5, 1])
-        _map(plane, _points(images, "images"), _points(texts, "texts"), threads)
+        figure, (axes, plane) = canvas(1, 2, height=3.1, width_ratios=[1.5, 1])
+        _map(plane, images, texts, threads)
     places = np.arange(len(known))
     for i, (name, y) in enumerate(lines.items()):
-        look: dict[str, Any] = {"marker": MARKERS[i], "color": CYCLE[(i + 2) % len(CYCLE)]}
-        said = name if place is None else f"{name}: {y[place]:.2f}"
-        axes.plot(places, y, markersize=4, label=said, zorder=3, **look)
-        if place is not None:
-            axes.plot(place, y[place], markersize=9, markeredgecolor="white", zorder=5, **look)
+        draw_curve(axes, places, y, said=read_off(name, y, place), marker=MARKERS[i], at=place,
+                   look={"color": CYCLE[(i + 2) % len(CYCLE)]}, dots=4)  # fmt: skip
     if place is not None:
         axes.axvline(place, color="#CFCFCF", zorder=1)
     axes.set_xticks(places, [f"{value:g}" for value in known], rotation=45, size=9)
-    axes.set(xlabel=xlabel, ylabel="from 0 to 1", ylim=(-0.03, 1.05))
+    axes.set(ylabel="from 0 to 1", ylim=(-0.03, 1.05))
+    axes.set_xlabel("α, the weight of the codes' distance")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, frameon=False)
     return figure
 
 
-def _points(codes: ArrayLike, name: str) -> NDArray[Any]:
-    points = as_matrix(codes, name)
-    if points.shape[1] != 2:
-        raise ValueError(f"{name}: expected points of the plane, (n, 2), got {points.shape}")
-    return points
-
-
-def _map(axes: Axes, u: NDArray[Any], v: NDArray[Any], threads: Sequence[int]) -> None:
-    check_paired(u, v, ("images", "texts"))
+def _map(axes: Axes, images: ArrayLike, texts: ArrayLike, threads: Sequence[int]) -> None:
+    u, v = as_views(images, texts)
+    if u.shape[1] != 2 or v.shape[1] != 2:
+        raise ValueError(f"images and texts: expected points of the plane, (n, 2), got {u.shape}")
     for pair in threads:
-        axes.plot(
-            [u[pair, 0], v[pair, 0]],
-            [u[pair, 1], v[pair, 1]],
-            color="#767676",
-            linewidth=0.7,
-            zorder=1,
-        )
+        axes.plot(*np.array([u[pair], v[pair]]).T, color="#767676", linewidth=0.7, zorder=1)
     for name, view, shape in (("image", u, "o"), ("text", v, "s")):
         axes.scatter(
             view[:, 0], view[:, 1], s=14, alpha=0.65, marker=shape, color=colour(name), label=name,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _CELL = 0.45  # inches a cell takes at most
 _NAME = 1.5  # inches a name takes at most
-_METRIC = 1.3  # inches the metric takes at most
 _LINE = 0.2  # inches a line of the title or of the legend takes
 _MOST = 24  # methods whose marks are legible at page width
 _AHEAD, _BEHIND, _NOISE = "ahead", "behind", "within noise"
@@ -38,7 +37,6 @@ def difference_matrix(
     *,
     decided: Mapping[tuple[str, str], bool] | None = None,
     title: str = "",
-    metric: str = "class mAP",
 ) -> Figure:
     """Return a square of cells, the method of the row against the method of the column.
 
@@ -50,15 +48,14 @@ def difference_matrix(
     ``decided`` replaces the intervals' verdict by one that allows for that.
 
     Args:
-        differences: by (first, second), the mean of first − second with its interval: a (mean,
-            low, high) triple, or an object with these attributes (what ``paired_difference``
-            returns). One entry for each pair, in either order.
+        differences: by (first, second), the mean of first − second in class mAP with its
+            interval: a (mean, low, high) triple, or an object with these attributes (what
+            ``paired_difference`` returns). One entry for each pair, in either order.
         names: the methods in the order of the rows and of the columns, best first; None takes
             the order in which they appear. Two to 24.
         decided: by (first, second), in either order, whether that difference holds, such as
             ``Comparison.decided`` after Holm's correction; None goes by each interval.
         title: a line above.
-        metric: what is subtracted; more of it is better.
 
     Returns:
         The figure, closed, as tall as it has rows.
@@ -111,7 +108,7 @@ def difference_matrix(
                 _draw_cell(axes, (x, y), side, verdict, abs(found[pair][0]) / largest)
     if decided is None:
         undecided_is += ": the 95 % interval holds 0"
-    _draw_legend(axes, bottom + 0.25, largest, metric, undecided_is)
+    _draw_legend(axes, bottom + 0.25, largest, undecided_is)
     return figure
 
 
@@ -213,7 +210,7 @@ def _draw_cell(
     axes.plot(x, y, marker=_MARKS[verdict], markersize=size, color=ink, markeredgewidth=0)
 
 
-def _draw_legend(axes: Axes, y: float, largest: float, metric: str, undecided: str) -> None:
+def _draw_legend(axes: Axes, y: float, largest: float, undecided: str) -> None:
     """Draw what the marks mean, and how large a difference the colours stand for."""
     x = 0.0
     for verdict, words in (
@@ -225,7 +222,7 @@ def _draw_legend(axes: Axes, y: float, largest: float, metric: str, undecided: s
         write(axes, x + 0.24, y, words, fontsize=9, color=_QUIET)
         x += 0.24 + width_of(words, 9) + 0.2
     y += _LINE + 0.06
-    words = f"difference in {wrap(metric, _METRIC, 1)}, row − column:  −{largest:.3f}"
+    words = f"difference in class mAP, row − column:  −{largest:.3f}"
     write(axes, 0, y, words, fontsize=9, color=_QUIET)
     x = 1.03 * width_of(words, 9) + 0.08
     for step in range(12):

@@ -22,14 +22,7 @@ _PER_LINE = 3  # entries of the legend in a line: long names have to fit the col
 
 
 @in_style
-def dot_rows(
-    rows: Mapping[str, Mapping[str, Any]],
-    *,
-    xlabel: str,
-    reference: Mapping[str, float] | None = None,
-    title: str = "",
-    height: float | None = None,
-) -> Figure:
+def dot_rows(rows: Mapping[str, Mapping[str, Any]], *, xlabel: str) -> Figure:
     """Return a row of marks for each group, all on one scale.
 
     Where :func:`interval_plot` compares methods under one measurement, this compares several
@@ -40,9 +33,6 @@ def dot_rows(
         rows: by the row's name, ``{series: number or array}``. A series has the same colour and
             the same mark in every row; up to seven of them.
         xlabel: what is measured, with its unit: "class mAP (0 to 1)".
-        reference: lines to compare with by name: ``{"chance": 0.1}``.
-        title: a line above.
-        height: height in inches; None gives each row its place.
 
     Returns:
         The figure, closed.
@@ -56,7 +46,7 @@ def dot_rows(
     Example:
         >>> figure = dot_rows(
         ...     {"CCA": {"all": 0.45, "top 50": 0.60}, "SM": {"all": 0.81, "top 50": 0.83}},
-        ...     xlabel="class mAP (0 to 1)", reference={"chance": 0.11},
+        ...     xlabel="class mAP (0 to 1)",
         ... )
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['CCA', 'SM']
@@ -66,11 +56,9 @@ def dot_rows(
     names = list(dict.fromkeys(series for row in rows.values() for series in row))
     if len(names) > len(MARKERS):
         raise ValueError(f"rows: {len(names)} series, but there are {len(MARKERS)} marks")
-    entries = len(names) + len(reference or {})
-    lines = -(-entries // _PER_LINE)
-    figure, axes = canvas(
-        height=height or 0.75 + (0.52 if len(names) > 3 else 0.42) * len(rows) + 0.22 * lines
-    )
+    lines = -(-len(names) // _PER_LINE)
+    row_height = 0.52 if len(names) > 3 else 0.42
+    figure, axes = canvas(height=0.75 + row_height * len(rows) + 0.22 * lines)
     for level, (row_name, row) in enumerate(rows.items()):
         single = [series for series in names if series in row and np.size(row[series]) == 1]
         for series, value in row.items():
@@ -91,10 +79,8 @@ def dot_rows(
         crowd = all(np.size(row[series]) > 1 for row in rows.values() if series in row)
         mark, size = ("o", 4) if crowd else (MARKERS[place], 8)
         axes.plot([], [], linestyle="", marker=mark, markersize=size, color=shade, label=series)
-    dress_rows(axes, list(rows), xlabel, reference)
-    figure.legend(loc="outside lower center", ncols=min(entries, _PER_LINE), handletextpad=0.4)
-    if title:
-        axes.set_title(title, loc="left")
+    dress_rows(axes, list(rows), xlabel)
+    figure.legend(loc="outside lower center", ncols=min(len(names), _PER_LINE), handletextpad=0.4)
     return figure
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vlalign_lib._validate import as_numbers
-from vlalign_lib.viz._checks import check_groups, place_of
+from vlalign_lib.viz._checks import as_curves, check_groups, place_of
+from vlalign_lib.viz._curves import PALE, draw_curve
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour, has_colour
 from vlalign_lib.viz.style import canvas, in_style
 
@@ -22,7 +22,6 @@ def gallery_curves(
     curves: Mapping[str, Mapping[str, Any]],
     *,
     at: int | None = None,
-    height: float = 3.3,
 ) -> Figure:
     """Return one panel a metric: its value against the size of the gallery, a line a space.
 
@@ -31,7 +30,6 @@ def gallery_curves(
         curves: by metric, the title of its panel: ``{space: one value a size, 0 to 1}``. A
             space named "chance" is a dashed grey line; "random space" is grey as well.
         at: the size to mark, one of ``sizes``; its values are written beside the marks.
-        height: height in inches.
 
     Returns:
         The figure, closed; its scales do not depend on ``at``.
@@ -53,26 +51,27 @@ def gallery_curves(
     marked = place_of(at, sizes, "at")
     spaces = list(dict.fromkeys(name for lines in curves.values() for name in lines))
     own = [name for name in spaces if not has_colour(name) and name != "random space"]
-    figure, panels = canvas(1, len(curves), height=height, squeeze=False)
+    figure, panels = canvas(1, len(curves), height=3.3, squeeze=False)
     for axes, (metric, lines) in zip(panels[0], curves.items(), strict=True):
-        for name, line in lines.items():
-            values = _as_line(line, len(sizes), f"curves[{metric!r}][{name!r}]")
-            place = spaces.index(name)
-            dashed = name == "chance"
+        known = as_curves(lines, len(sizes), len(MARKERS), f"curves[{metric!r}]")
+        for name, values in known.items():
+            if not ((values >= 0) & (values <= 1)).all():
+                what = f"curves[{metric!r}][{name!r}]"
+                raise ValueError(f"{what}: expected values from 0 to 1, got {values.tolist()}")
             if name in own:
                 shade = _OWN[own.index(name) % len(_OWN)]
             else:
                 shade = colour(name if has_colour(name) else "chance")
-            line_style: Any = {"color": shade, "linestyle": (0, (4, 2)) if dashed else "-"}
-            thin = {"linewidth": 1.4, "alpha": 0.9} if dashed else {"linewidth": 2.0, "alpha": 0.45}
-            axes.plot(sizes, values, **line_style, **thin)
-            axes.plot([], [], marker="" if dashed else MARKERS[place], label=name, **line_style)
-            if at is None or marked is None or dashed:
+            look: dict[str, Any] = {"color": shade}
+            if name == "chance":
+                look["linestyle"] = (0, (4, 2))
+                draw_curve(axes, sizes, values, said=name, look=look, linewidth=1.4, alpha=0.9)
                 continue
-            here = values[marked]
-            axes.plot(at, here, marker=MARKERS[place], markersize=9, color=shade, linestyle="")
-            axes.annotate(f"{here:.2f}", (at, here), (0, 9), textcoords="offset points",
-                          ha="center", fontsize=9)  # fmt: skip
+            marker = MARKERS[spaces.index(name)]
+            draw_curve(axes, sizes, values, said=name, marker=marker, at=marked, look=look, **PALE)
+            if at is not None and marked is not None:
+                axes.annotate(f"{values[marked]:.2f}", (at, values[marked]), (0, 9), fontsize=9,
+                              textcoords="offset points", ha="center")  # fmt: skip
         axes.set_title(metric, loc="left")
         span = (sizes[0] / 1.35, sizes[-1] * 1.35)
         axes.set(xscale="log", xlim=span, ylim=(-0.03, 1.13), xlabel="gallery (pairs)")
@@ -87,12 +86,3 @@ def gallery_curves(
         [entries[name] for name in spaces], spaces, loc="outside lower center", ncols=len(spaces)
     )
     return figure
-
-
-def _as_line(values: Any, count: int, name: str) -> Any:
-    line = as_numbers(values, name)
-    if line.shape != (count,):
-        raise ValueError(f"{name}: expected {count} values, one a size, got shape {line.shape}")
-    if not ((line >= 0) & (line <= 1)).all():
-        raise ValueError(f"{name}: expected values from 0 to 1, got {line.tolist()}")
-    return line

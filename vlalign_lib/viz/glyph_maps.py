@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_labels, as_matrix, check_paired
+from vlalign_lib._validate import as_labels
 from vlalign_lib.metrics import recall_at_k
-from vlalign_lib.viz._checks import as_label_names, as_pair, check_some
+from vlalign_lib.viz._checks import as_embeddings, as_label_names, as_pair, check_some
 from vlalign_lib.viz._pictures import as_pictures, wrap
 from vlalign_lib.viz._project import flatten
 from vlalign_lib.viz.palette import CYCLE, colour
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SIDE = 0.19  # inches across a picture
 _WIDEST = 3.4  # inches across a panel
+_ACROSS = 3  # panels in a row
 _GAP = 0.12  # inches between panels
 _HEAD = 0.45  # inches above a panel: its name and its number
 _PER_LINE = 4  # entries of the legend in a line
@@ -35,8 +36,6 @@ def glyph_maps(
     *,
     labels: Any = None,
     label_names: Sequence[str] | None = None,
-    columns: int = 3,
-    title: str = "",
 ) -> Figure:
     r"""Return a map for each method: every picture where it lies, a thread to where its name lies.
 
@@ -53,8 +52,6 @@ def glyph_maps(
         pictures: the pictures (n, h, w), from 0 (ground) to 1 (ink), in the same order.
         labels: a family a pair (n,), −1 for none; up to seven families, each with a colour.
         label_names: the names of the families that ``labels`` number, for a legend.
-        columns: panels in a row.
-        title: a line above.
 
     Returns:
         The figure, closed.
@@ -74,18 +71,15 @@ def glyph_maps(
         ['own picture nearest: 100 %', 'own picture nearest: 33 %']
     """
     check_some(embeddings, "embeddings", "{method: (pictures, names)}")
-    if isinstance(columns, bool) or not isinstance(columns, int | np.integer) or columns < 1:
-        raise ValueError(f"columns: expected a whole number of at least 1, got {columns!r}")
     ink = _ink(pictures)
     views = {name: _views(pair, name, len(ink)) for name, pair in embeddings.items()}
     shades, families = _shades(labels, label_names, len(ink))
-    across = min(int(columns), len(views))
+    across = min(_ACROSS, len(views))
     down = -(-len(views) // across)
     side = min((WIDTH - _GAP * (across + 1)) / across, _WIDEST)
     left = (WIDTH - across * side - (across - 1) * _GAP) / 2
-    top = 0.34 * bool(title)
     lines = -(-(1 + len(families)) // _PER_LINE)
-    height = top + down * (_HEAD + side) + (down - 1) * _GAP + 0.15 + 0.2 * lines
+    height = down * (_HEAD + side) + (down - 1) * _GAP + 0.15 + 0.2 * lines
     # panels have their size in inches, since pictures have theirs
     figure, grid = canvas(down, across, height=height, squeeze=False)
     figure.set_layout_engine("none")
@@ -94,16 +88,13 @@ def glyph_maps(
     for place, (name, (u, v)) in enumerate(views.items()):
         row, column = divmod(place, across)
         x = left + column * (side + _GAP)
-        y = height - top - (row + 1) * (_HEAD + side) - row * _GAP
+        y = height - (row + 1) * (_HEAD + side) - row * _GAP
         axes = grid[row, column]
         axes.set_position((x / WIDTH, y / height, side / WIDTH, side / height))
         points = flatten(np.vstack([_unit(u), _unit(v)]))[0]
         _map(axes, points[: len(ink)], points[len(ink) :], ink, shades, side)
         _head(axes, wrap(name, side, 1, size=11, weight="bold"), recall_at_k(v, u, k=1)[1])
     _key(figure, grid[0, 0], families)
-    if title:
-        figure.suptitle(title, x=_GAP / WIDTH, y=1 - 0.07 / height, ha="left", va="top",
-                        weight="bold")  # fmt: skip
     return figure
 
 
@@ -180,15 +171,8 @@ def _ink(pictures: Any) -> NDArray[np.float64]:
 
 def _views(pair: Any, name: str, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
     what = f"embeddings[{name!r}]"
-    pair = as_pair(pair, what, "(pictures, names)")
-    u, v = (as_matrix(part, f"{what}, {view}", min_rows=2)
-            for part, view in zip(pair, ("pictures", "names"), strict=True))  # fmt: skip
-    check_paired(u, v, (f"{what}: the first view", "the second"))
-    if u.shape[1] != v.shape[1] or u.shape[1] < 2:
-        raise ValueError(
-            f"{what}: expected two embeddings of the same width, 2 or more, got {u.shape[1]} and "
-            f"{v.shape[1]}; embed both into the shared space first"
-        )
+    u, v = as_pair(pair, what, "(pictures, names)")
+    u, v = as_embeddings(u, v, (f"{what}, pictures", f"{what}, names"))
     if len(u) != n:
         raise ValueError(f"{what}: expected {n} rows, one a picture, got {len(u)}")
     return u, v

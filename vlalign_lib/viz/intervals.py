@@ -24,7 +24,6 @@ def interval_plot(
     printed: Mapping[str, float] | None = None,
     reference: Mapping[str, float] | None = None,
     title: str = "",
-    height: float | None = None,
 ) -> Figure:
     """Return a dot and a whisker for each method: the mean and its 95 % interval.
 
@@ -37,7 +36,6 @@ def interval_plot(
         printed: numbers of a paper by name, drawn as hollow diamonds.
         reference: lines to compare with by name: ``{"chance": 0.15}``.
         title: a line above.
-        height: height in inches; None gives each row its place.
 
     Returns:
         The figure, closed; a method has the colour it has everywhere, and so has a variant
@@ -62,7 +60,7 @@ def interval_plot(
         raise ValueError(f"printed: {', '.join(strange)} is not among the results")
     n = len(results)
     with_legend = bool(printed) or bool(reference)
-    figure, axes = canvas(height=height or 0.85 + 0.36 * n + 0.25 * with_legend)
+    figure, axes = canvas(height=0.85 + 0.36 * n + 0.25 * with_legend)
     for row, (name, value) in enumerate(results.items()):
         mean, low, high = triple(value, f"results[{name!r}]")
         shade = shade_of(name, row)
@@ -76,7 +74,10 @@ def interval_plot(
                   markerfacecolor="none", markeredgecolor="#1A1A1A", markeredgewidth=1.3,
                   label="the paper")  # fmt: skip
         axes.plot([], [], marker="o", color="#3A3A3A", linestyle="", label="we measure, 95 %")
-    dress_rows(axes, list(results), xlabel, reference)
+    for i, (name, level) in enumerate((reference or {}).items()):
+        dash = ("--", ":", "-.")[i % 3]
+        axes.axvline(level, color=colour("chance"), linestyle=dash, label=name, zorder=1)
+    dress_rows(axes, list(results), xlabel)
     axes.margins(x=0.08)
     if with_legend:
         figure.legend(loc="outside lower center", ncols=4)
@@ -85,13 +86,8 @@ def interval_plot(
     return figure
 
 
-def dress_rows(
-    axes: Axes, names: list[str], xlabel: str, reference: Mapping[str, float] | None
-) -> None:
-    """Name the rows, the first on top, and draw what they are compared with."""
-    for i, (name, level) in enumerate((reference or {}).items()):
-        dash = ("--", ":", "-.")[i % 3]
-        axes.axvline(level, color=colour("chance"), linestyle=dash, label=name, zorder=1)
+def dress_rows(axes: Axes, names: list[str], xlabel: str) -> None:
+    """Name the rows, the first on top, and say what they measure."""
     axes.set_yticks(range(len(names)), names, fontsize=10)
     axes.set_ylim(len(names) - 0.42, -0.58)
     axes.grid(False, axis="y")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlalign_lib._validate import as_array, as_numbers
-from vlalign_lib.viz._checks import check_some, place_of
+from vlalign_lib._validate import as_array
+from vlalign_lib.viz._checks import as_finite, check_some, place_of
+from vlalign_lib.viz._curves import draw_curve, read_off
 from vlalign_lib.viz._labels import spread
 from vlalign_lib.viz._pictures import as_pictures, bare, draw_picture, frame, peak_of
 from vlalign_lib.viz.palette import MARKERS, colour
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_COLUMNS = 11  # pairs of halves in a row
+
 
 @in_style
 def digit_halves(
@@ -27,7 +30,6 @@ def digit_halves(
     *,
     has_right: ArrayLike | None = None,
     fill: ArrayLike | None = None,
-    columns: int = 11,
 ) -> Figure:
     """Return pictures cut in two, left halves beside right halves, some of them gone.
 
@@ -37,13 +39,12 @@ def digit_halves(
         has_right: booleans (n,), false where the right half is gone; None for none gone.
         fill: pictures (n, h, w), or one (h, w) for all, drawn in the place of a right half
             that is gone, in a dashed frame; None leaves the place empty.
-        columns: pictures in a row.
 
     Returns:
         The figure, closed.
 
     Raises:
-        ValueError: not pictures, different numbers of them, or no column.
+        ValueError: not pictures, or different numbers of them.
 
     Chapter:
         Chapter 02 shows with it what a model is given.
@@ -56,13 +57,10 @@ def digit_halves(
         1
     """
     lefts, rights = as_pictures(left, "left"), as_pictures(right, "right")
-    n = len(lefts)
-    if columns < 1:
-        raise ValueError(f"columns: expected 1 or more, got {columns}")
-    rows = -(-n // columns)
-    figure, axes = canvas(height=WIDTH / (columns * 1.32 - 0.12) * (rows * 1.25 - 0.15) + 0.08)
+    rows = -(-len(lefts) // _COLUMNS)
+    figure, axes = canvas(height=WIDTH / (_COLUMNS * 1.32 - 0.12) * (rows * 1.25 - 0.15) + 0.08)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
-    _halves(axes, lefts, rights, has_right, fill, columns)
+    _halves(axes, lefts, rights, has_right, fill, _COLUMNS)
     return figure
 
 
@@ -109,7 +107,6 @@ def missing_view_curves(
     left: ArrayLike | None = None,
     right: ArrayLike | None = None,
     has_right: ArrayLike | None = None,
-    ylabel: str = "accuracy (0 to 1)",
     height: float = 3.4,
 ) -> Figure:
     """Return accuracy against the share of items without their second view, one line a model.
@@ -124,7 +121,6 @@ def missing_view_curves(
         left: left halves (n, h, w) of a few items, drawn beside the curves; None for none.
         right: their right halves.
         has_right: booleans (n,), which of these items still have it.
-        ylabel: what is measured, with its unit.
         height: height in inches.
 
     Returns:
@@ -157,35 +153,28 @@ def missing_view_curves(
         mean, *band = _bands(name, values, len(shares))
         dashed = name.endswith("+ dropout")
         shade = colour(name.split()[0])
-        axes.plot(shares, mean, color=shade, linestyle=(0, (4, 1.5)) if dashed else "-", zorder=3)
+        draw_curve(
+            axes, shares, mean, marker=MARKERS[i % len(MARKERS)], at=at,
+            look={"color": shade, "linestyle": (0, (4, 1.5)) if dashed else "-"},
+        )  # fmt: skip
         if band:
             axes.fill_between(shares, *band, color=shade, alpha=0.15, linewidth=0, zorder=2)
-        said = name if at is None else f"{name}: {mean[at]:.2f}"
-        ends.append((mean[-1], said, shade))
-        if at is not None:
-            axes.plot(
-                shares[at], mean[at], marker=MARKERS[i % len(MARKERS)], markersize=9,
-                color=shade, markeredgecolor="white", zorder=5,
-            )  # fmt: skip
+        ends.append((mean[-1], read_off(name, mean, at), shade))
     if at is not None:
         axes.axvline(shares[at], color="#CFCFCF", zorder=1)
     _label_ends(axes, shares, ends)
     axes.set_xlabel("items without their right half (%)")
-    axes.set_ylabel(ylabel)
+    axes.set_ylabel("accuracy (0 to 1)")
     return figure
 
 
 def _bands(name: str, values: Any, n: int) -> NDArray[Any]:
     """Return a row of means, or rows of means, lows and highs."""
-    if values and hasattr(values[0], "low"):
-        values = [(v.mean, v.low, v.high) for v in values]
-    array = as_numbers(values, f"curves[{name!r}]")
-    if array.shape not in ((n,), (n, 3)) or not np.isfinite(array).all():
-        raise ValueError(
-            f"curves[{name!r}]: expected {n} values, one a share, finite numbers or (mean, low, "
-            f"high), got shape {array.shape}"
-        )
-    return np.atleast_2d(array.T)
+    if np.iterable(values):
+        values = [(v.mean, v.low, v.high) if hasattr(v, "low") else v for v in values]
+    shape = (n, 3) if np.ndim(values) == 2 else (n,)
+    what = f"{n} values, one a share, or as many (mean, low, high)"
+    return np.atleast_2d(as_finite(values, f"curves[{name!r}]", shape, what).T)
 
 
 def _label_ends(

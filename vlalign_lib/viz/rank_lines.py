@@ -32,11 +32,7 @@ _FAINT = "#6E6E6E"
 
 @in_style
 def rank_lines(
-    scores: Mapping[str, Mapping[str, float]],
-    *,
-    highlight: Sequence[str] = (),
-    title: str = "",
-    higher_is_better: bool = True,
+    scores: Mapping[str, Mapping[str, float]], *, highlight: Sequence[str] = ()
 ) -> Figure:
     r"""Return a ranking of the methods for each column, and a line that follows each method.
 
@@ -49,8 +45,6 @@ def rank_lines(
         scores: by the column's name (a protocol, a data set), ``{method: score}``; two to six
             columns, the same methods in each, at least two. Twenty methods are still legible.
         highlight: methods drawn strong, the others pale; none makes all strong.
-        title: a line above.
-        higher_is_better: whether the largest score has rank 1; False for a median rank, say.
 
     Returns:
         The figure, closed; a method has the colour it has everywhere, and its name at both ends.
@@ -79,7 +73,7 @@ def rank_lines(
             f"highlight: expected names of methods, such as {methods[0]!r}, got "
             f"{', '.join(strange)}"
         )
-    ranks = _ranks(values if higher_is_better else -values)
+    ranks = _ranks(values)
     slots = _slots(ranks)
     ties = {(c, rank) for c, column in enumerate(ranks) for rank in column}
     ties = {(c, rank) for c, rank in ties if (ranks[c] == rank).sum() > 1}
@@ -93,7 +87,7 @@ def rank_lines(
     headers = [wrap(column, gap - 0.05, 5) for column in columns]
     above = 0.3 + _LINE * max(header.count("\n") + 1 for header in headers)
     below = 0.16 + 0.24 * bool(ties)
-    figure, axes = canvas(height=above + _ROW * (n - 1) + below + 0.08 + 0.26 * bool(title))
+    figure, axes = canvas(height=above + _ROW * (n - 1) + below + 0.08)
     bare(axes)
     axes.set_xlim(-(beside + numbers) / gap, last + beside / gap)
     axes.set_ylim(n + below / _ROW, 1 - above / _ROW)
@@ -128,8 +122,6 @@ def rank_lines(
     if ties:
         axes.text(last / 2, n + below / _ROW, "framed together: equal scores, which share the mean "
                   "of their ranks", size=9, color=_FAINT, ha="center", va="bottom")  # fmt: skip
-    if title:
-        axes.set_title(title, loc="left", weight="bold")
     return figure
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vlalign_lib._validate import as_array, as_numbers, check_mapping
 from vlalign_lib.viz._checks import as_curves, as_label_names
+from vlalign_lib.viz._curves import PALE, draw_curve, read_off
 from vlalign_lib.viz._pictures import bare
 from vlalign_lib.viz.palette import CYCLE, MARKERS, colour
 from vlalign_lib.viz.style import canvas, in_style
@@ -117,7 +118,6 @@ def space_forming(
     *,
     at: int,
     label_names: Sequence[str] | None = None,
-    ylabel: str = "active triplets (share)",
 ) -> Figure:
     """Return the space at one epoch, and beside it curves over all epochs with that one marked.
 
@@ -126,10 +126,10 @@ def space_forming(
             and 1.
         texts: (n, 2) embedded texts, crosses.
         labels: (n,) whole numbers, the class of each pair; at most seven classes.
-        curves: values by name, one an epoch from the first, 0 to 1; at most seven curves.
-        at: the epoch marked, from 1; 0 is before training and marks nothing.
+        curves: shares of active triplets by name, one an epoch from the first, 0 to 1; at most
+            seven curves.
+        at: the epoch marked, from 1.
         label_names: names of the classes that ``labels`` number; None writes the numbers.
-        ylabel: what the curves measure.
 
     Returns:
         The figure, closed; its scales do not depend on ``at``.
@@ -158,8 +158,8 @@ def space_forming(
     if len(classes) > len(CYCLE):
         raise ValueError(f"labels: expected up to {len(CYCLE)} classes, got {len(classes)}")
     epochs = len(next(iter(lines.values())))
-    if not 0 <= at <= epochs:
-        raise ValueError(f"at: expected an epoch from 0 to {epochs}, got {at}")
+    if not 1 <= at <= epochs:
+        raise ValueError(f"at: expected an epoch from 1 to {epochs}, got {at}")
     named = as_label_names(label_names, classes)
     figure, (space, progress) = canvas(1, 2, height=3.5, gridspec_kw={"width_ratios": [1, 1.1]})
     for i, (label, name) in enumerate(named.items()):
@@ -169,18 +169,17 @@ def space_forming(
         space.scatter([], [], s=30, color=CYCLE[i], label=name)
     space.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal", xticks=[], yticks=[])
     space.grid(False)
-    space.set_title(f"after epoch {at}" if at else "before training")
+    space.set_title(f"after epoch {at}")
     space.set_xlabel("pictures ○, texts ×")
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
     space.legend(ncols=4, handletextpad=0.1, **below)
     steps = np.arange(1, epochs + 1)
     for i, (name, line) in enumerate(lines.items()):
-        progress.plot(steps, line, color=CYCLE[i], lw=1.8, alpha=0.6)
-        place = at - 1 if at else 0
-        if at:
-            progress.plot(at, line[place], marker=MARKERS[i], ms=9, color=CYCLE[i], ls="")
-        shown = f"{name}: {line[place]:.2f}" if at else name
-        progress.plot([], [], color=CYCLE[i], marker=MARKERS[i], label=shown)
-    progress.set(xlim=(0, epochs + 1), ylim=(-0.03, 1.07), xlabel="epoch", ylabel=ylabel)
+        said = read_off(name, line, at - 1)
+        draw_curve(progress, steps, line, said=said, marker=MARKERS[i], at=at - 1,
+                   look={"color": CYCLE[i]}, **PALE)  # fmt: skip
+    progress.set(
+        xlim=(0, epochs + 1), ylim=(-0.03, 1.07), xlabel="epoch", ylabel="active triplets (share)"
+    )
     progress.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, frameon=False)
     return figure

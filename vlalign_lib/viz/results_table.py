@@ -28,7 +28,6 @@ _LINE = 0.17  # inches a line of small text takes
 _TITLE = 0.3  # inches the title of a panel takes
 _NOTE = 0.85  # inches the scales and the notes under the lower panel take
 _NAME = 1.5  # inches a name takes at most
-_METRIC = 2.0  # inches the metric takes at most
 _NUMBER = 0.64  # inches a number takes, where a whisker stands beside it
 _HATCH, _TICK = "////", 3  # a tick that hangs below its line
 _MOST = {"printed": 8, "ours": 4}  # columns that fit the width with legible numbers
@@ -72,10 +71,6 @@ class _Panel:
 def results_table(
     printed: Mapping[str, Mapping[str, float | None]],
     ours: Mapping[str, Mapping[str, Any]],
-    *,
-    printed_title: str = "the paper",
-    ours_title: str = "we measure",
-    metric: str = "class mAP",
 ) -> Figure:
     """Return a printed table of results above and ours beneath it, with our intervals.
 
@@ -86,14 +81,11 @@ def results_table(
     beside a method.
 
     Args:
-        printed: by column (the data set), then by method, the number in print, 0 to 1; up to
+        printed: by column (the data set), then by method, the class mAP in print, 0 to 1; up to
             eight columns. None, or no entry, where there is none.
         ours: likewise, up to four columns, with a (mean, low, high) triple or an object with
             these attributes (a ledger's ``Estimate``). A low or high of None leaves the whisker
             out.
-        printed_title: whose numbers stand above.
-        ours_title: whose numbers stand below.
-        metric: what is measured, a share from 0 to 1 of which more is better.
 
     Returns:
         The figure, closed, as tall as its rows need.
@@ -121,11 +113,9 @@ def results_table(
     left = min(longest, _NAME) + 0.28
     above, below = (_Panel.of(table, left) for table in tables)
     figure, (upper, lower) = panels(above.bottom + 0.2, below.bottom + _NOTE)
-    for axes, panel, title in ((upper, above, printed_title), (lower, below, ours_title)):
-        unit = wrap(metric, _METRIC, 1, size=9.5)
-        head = wrap(title, SPAN - _METRIC - 0.1, 1, size=11, weight="bold")
-        write(axes, 0, 0.12, head, fontsize=11, weight="bold")
-        write(axes, SPAN, 0.12, unit, color=_QUIET, ha="right")
+    for axes, panel, title in ((upper, above, "the paper"), (lower, below, "we measure")):
+        write(axes, 0, 0.12, title, fontsize=11, weight="bold")
+        write(axes, SPAN, 0.12, "class mAP", color=_QUIET, ha="right")
         _draw_names(axes, panel)
         _draw_cells(axes, panel)
     _draw_whiskers(lower, below)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_indices, as_labels, as_matrix, check_paired
-from vlalign_lib.viz._checks import as_label_names
+from vlalign_lib._validate import as_labels
+from vlalign_lib.viz._checks import as_embeddings, as_label_names
 from vlalign_lib.viz._project import flatten
 from vlalign_lib.viz.palette import CYCLE, colour
 from vlalign_lib.viz.style import canvas, in_style
@@ -29,9 +29,7 @@ def embedding_scatter(
     labels: Any = None,
     label_names: Sequence[str] | None = None,
     by: Literal["modality", "label"] = "modality",
-    threads: Sequence[int] = (),
     title: str = "",
-    height: float = 4.2,
     axes: Axes | None = None,
 ) -> Figure:
     """Return a scatter of both views in the shared space, each with its own shape.
@@ -46,9 +44,7 @@ def embedding_scatter(
         labels: a class an item (n,); −1 is drawn in grey. Needed for ``by="label"``.
         label_names: the names of the classes; None writes their numbers.
         by: what colour stands for.
-        threads: indices of the pairs that a thin line joins.
         title: a line above.
-        height: height of the figure in inches.
         axes: draw into these axes, of a figure made with :func:`canvas`; None makes a figure.
 
     Returns:
@@ -66,22 +62,13 @@ def embedding_scatter(
         >>> embedding_scatter(points, points + 1).axes[0].get_xlabel()[:9]
         'direction'
     """
-    u, v = as_matrix(images, "images", min_rows=2), as_matrix(texts, "texts", min_rows=2)
-    check_paired(u, v, ("images", "texts"))
-    if u.shape[1] != v.shape[1] or u.shape[1] < 2:
-        raise ValueError(
-            "images and texts: expected two embeddings of the same width, 2 or more, got "
-            f"{u.shape[1]} and {v.shape[1]}; embed both into the shared space first"
-        )
+    u, v = as_embeddings(images, texts)
     if by not in ("modality", "label"):
         raise ValueError(f"by: expected 'modality' or 'label', got {by!r}")
     n = len(u)
-    threads = as_indices(threads, n, "threads")
     points, names = flatten(np.vstack([u, v]).astype(np.float64))
     u, v = points[:n], points[n:]
-    drawn = canvas(height=height)[1] if axes is None else axes
-    for pair in threads:
-        drawn.plot(*np.array([u[pair], v[pair]]).T, color="#6E6E6E", linewidth=0.8, zorder=1)
+    drawn = canvas(height=4.2)[1] if axes is None else axes
     size = 26 if n <= 400 else 12
     views = (("image", u), ("text", v))
     if by == "modality":

@@ -17,7 +17,7 @@ from vlalign_lib._validate import check_mapping
 from vlalign_lib.metrics import nearest
 from vlalign_lib.viz._live import is_live
 from vlalign_lib.viz._pictures import as_pictures, is_words, peak_of
-from vlalign_lib.viz._png import asset, data_uri
+from vlalign_lib.viz._png import asset, data_uri, fill
 from vlalign_lib.viz._shade import known_as
 from vlalign_lib.viz.palette import colour
 from vlalign_lib.viz.slider import wide
@@ -41,33 +41,27 @@ class GlyphSearch:
     Args:
         methods: answers queries.
         queries: the words of each, one at least; every method has an answer.
-        label: what stands before the list.
 
     Chapter:
         07, Ranking, and 08, The retrieval table.
     """
 
-    def __init__(self, methods: _Methods, queries: Sequence[str], label: str) -> None:
+    def __init__(self, methods: _Methods, queries: Sequence[str]) -> None:
         self.queries = tuple(queries)
-        self.label = label
         self.answers = methods.answers(queries)
         self._methods = methods
 
     def _repr_html_(self) -> str:
         options = "".join(f"<option>{html.escape(query)}</option>" for query in self.queries)
-        label = html.escape(self.label)
-        chooser = (
-            f'<label><span>{label}</span><select autocomplete="off">{options}</select></label>'
-        )
         cards = [
             self._methods.card(query, answer)
             for query, answer in zip(self.queries, self.answers, strict=True)
         ]
-        return _page(cards, self._methods, label, chooser)
+        return _page(cards, self._methods, fill("search_chooser.html", options=options))
 
     def __repr__(self) -> str:
         """Return the first answer of each method to each query, for terminals."""
-        lines = [f"{self.label}: {len(self.queries)} queries"]
+        lines = [f"Search for: {len(self.queries)} queries"]
         for query, by_method in zip(self.queries, self.answers, strict=True):
             firsts = (f"{name}: {self._methods.captions[of[0]]}" for name, of in by_method.items())
             lines.append(f"  {query} → " + "; ".join(firsts))
@@ -81,7 +75,6 @@ def glyph_search(
     *,
     recorded: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     top: int = 8,
-    label: str = "Search for",
 ) -> Any:
     """Return a search by words in which every method answers, side by side.
 
@@ -110,7 +103,6 @@ def glyph_search(
             best first, with the ``ids`` of the gallery. Case and spaces of a phrase do not
             matter. The rows come in this order; ``models`` of other names follow in theirs.
         top: how many answers to show, 1 to 12.
-        label: what stands before the list or the field.
 
     Returns:
         A :class:`GlyphSearch`, or an ipywidgets box; shown when it is the last expression of a
@@ -152,7 +144,7 @@ def glyph_search(
     if not 1 <= top <= 12:
         raise ValueError(f"top: expected 1 to 12 answers, got {top}")
     methods = _Methods(models, gallery, recorded or {}, asked, top)
-    control = _live_control(methods, asked, label) if is_live() else None
+    control = _live_control(methods, asked) if is_live() else None
     if control is not None:
         return control
     for name in methods.recipes:
@@ -161,7 +153,7 @@ def glyph_search(
                 f"models: {name!r} is a function and has no recorded answers, and a printed page "
                 "fits nothing: hand over the fitted method, or its recorded answers"
             )
-    return GlyphSearch(methods, asked, label)
+    return GlyphSearch(methods, asked)
 
 
 class _Methods:
@@ -302,47 +294,49 @@ _Row = tuple[str, str, str, list[tuple[int, bool]]]  # method, hits, what is sai
 _Card = tuple[str, list[_Row]]  # what every method answers to one query, below a headline
 
 
-def _page(cards: Sequence[_Card], methods: _Methods, label: str = "", chooser: str = "") -> str:
+def _page(cards: Sequence[_Card], methods: _Methods, chooser: str = "") -> str:
     """Return the first card as HTML; with a ``chooser``, a script that fills in the others."""
-    captions = [html.escape(caption) for caption in methods.captions]
     shown = sorted({row for _, rows in cards for *_, tiles in rows for row, _ in tiles})
-    style, place = _sheet(methods.pictures, shown)
+    sheet, place = _sheet(methods.pictures, shown)
     head, rows = cards[0]
-    parts = [f'<div class="vl-search" role="group" aria-label="{label}" style="{style}">']
-    parts += [f"<style>{asset('search.css')}</style>{chooser}"]
-    parts += [f'<div class="vl-card{" vl-many" if len(rows) > _MANY else ""}">']
-    parts += [f"<p>{html.escape(head)}</p>"]
+
+    def tile(row: int, right: bool) -> str:
+        framed, holds = (" vl-right", _RIGHT) if right else ("", "")
+        caption = html.escape(methods.captions[row])
+        return fill(
+            "search_tile.html", framed=framed, holds=holds, caption=caption, place=place[row]
+        )
+
+    drawn = []
     for name, hits, said, tiles in rows:
         known = known_as(name)
-        shade = colour(known) if known else "transparent"
-        parts += [f'<div class="vl-row"><span class="vl-name" style="border-color:{shade}">']
-        parts += [f'{html.escape(name)}</span><span class="vl-tiles">']
-        for row, right in tiles:
-            parts += [
-                f'<span class="vl-tile{" vl-right" if right else ""}" role="img" '
-                f'aria-label="{captions[row]}{_RIGHT if right else ""}" title="{captions[row]}" '
-                f'style="background-position:{place[row]}"></span>'
-            ]
-        parts += [f'</span><span class="vl-said"><span class="vl-hits">{hits}</span>']
-        parts += [
-            f'<span class="{"vl-first" if tiles else ""}">{html.escape(said)}</span></span></div>'
-        ]
-    parts += ["</div>"]
-    if chooser:
-        number = {row: i for i, row in enumerate(shown)}
-        data = {
-            "right": _RIGHT,
-            "pictures": [(methods.captions[row], place[row]) for row in shown],
-            "cards": [
-                (head, [(hits, said, [2 * number[row] + right for row, right in tiles])
-                        for _, hits, said, tiles in rows])
-                for head, rows in cards
-            ],
-        }  # fmt: skip
-        written = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
-        parts += [f'<script type="application/json" class="vl-data">{written}</script>']
-        parts += [f"<script>{asset('search.js')}</script>"]
-    return "".join(parts) + "</div>"
+        drawn.append(fill(
+            "search_row.html", name=html.escape(name), hits=hits, said=html.escape(said),
+            shade=colour(known) if known else "transparent", kind="vl-first" if tiles else "",
+            tiles="".join(tile(*each) for each in tiles),
+        ))  # fmt: skip
+    return fill(
+        "search.html", sheet=sheet, css=asset("search.css"), chooser=chooser,
+        many=" vl-many" if len(rows) > _MANY else "", head=html.escape(head), rows="".join(drawn),
+        script=_script(cards, methods, place) if chooser else "",
+    )  # fmt: skip
+
+
+def _script(cards: Sequence[_Card], methods: _Methods, place: Mapping[int, str]) -> str:
+    """Return what the other cards show, and the script that fills them in."""
+    number = {row: i for i, row in enumerate(place)}
+    data = {
+        "right": _RIGHT,
+        "pictures": [(methods.captions[row], where) for row, where in place.items()],
+        "cards": [
+            (head, [(hits, said, [2 * number[row] + right for row, right in tiles])
+                    for _, hits, said, tiles in rows])
+            for head, rows in cards
+        ],
+    }  # fmt: skip
+    written = json.dumps(data, separators=(",", ":")).replace("<", r"\u003c")
+    kept = f'<script type="application/json" class="vl-data">{written}</script>'
+    return f"{kept}<script>{asset('search.js')}</script>"
 
 
 def _sheet(pictures: NDArray[Any], rows: Sequence[int]) -> tuple[str, dict[int, str]]:
@@ -392,7 +386,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[^\W_]+", text.casefold()))
 
 
-def _live_control(methods: _Methods, queries: Sequence[str], label: str) -> Any:
+def _live_control(methods: _Methods, queries: Sequence[str]) -> Any:
     """Return a field for words that answers at once, or None where ipywidgets is missing."""
     try:
         import ipywidgets as widgets
@@ -401,7 +395,7 @@ def _live_control(methods: _Methods, queries: Sequence[str], label: str) -> Any:
 
     shown = widgets.HTML()
     field = widgets.Combobox(value=queries[0], options=list(queries), ensure_option=False,
-                             continuous_update=False, description=label,
+                             continuous_update=False, description="Search for",
                              **wide(widgets))  # fmt: skip
     ready = [n for n in methods.names if n not in methods.recipes] or [*methods.recorded][:1]
     narrow = widgets.Layout(width="auto", margin="0 1rem 0 0")

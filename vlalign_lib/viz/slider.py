@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vlalign_lib.viz._checks import place_of
 from vlalign_lib.viz._live import is_live
-from vlalign_lib.viz._png import as_figure, asset, data_uri, png
+from vlalign_lib.viz._png import as_figure, asset, data_uri, fill, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,28 +47,19 @@ class FrameSlider:
         self.start = start
 
     def _repr_html_(self) -> str:
-        esc = html.escape
-        images = "".join(
-            f'<img class="vl-frame{" vl-on" if i == self.start else ""}" '
-            f'src="{data_uri(frame)}" alt="{esc(alt)}" data-value="{esc(said)}" decoding="sync">'
-            for i, (frame, said, alt) in enumerate(
-                zip(self.frames, self.said, self.alts, strict=True)
-            )
-        )
-        shown = esc(self.said[self.start])
+        said = [html.escape(each) for each in self.said]
+        frames = "".join(
+            fill("slider_frame.html", on=" vl-on" if i == self.start else "",
+                 address=data_uri(frame), alt=html.escape(alt), said=said[i])
+            for i, (frame, alt) in enumerate(zip(self.frames, self.alts, strict=True))
+        )  # fmt: skip
         # The label holds the input, so that nothing needs an id and nothing can clash. The input
         # stands before the output, which a label would otherwise name in its place.
-        return (
-            f'<div class="vl-slider" role="group" aria-label="{esc(self.label)}">'
-            f'<style>{asset("slider.css")}</style><div class="vl-frames">{images}</div>'
-            f"<label><span>{esc(self.label)}</span>"
-            f'<input type="range" min="0" max="{len(self.frames) - 1}" step="1" '
-            f'value="{self.start}" autocomplete="off" aria-label="{esc(self.label)}" '
-            f'aria-valuetext="{shown}"><output aria-live="off">{shown}</output></label>'
-            f'<div class="vl-ends" aria-hidden="true"><span>{esc(self.said[0])}</span>'
-            f"<span>{esc(self.said[-1])}</span></div>"
-            f"<script>{asset('slider.js')}</script></div>"
-        )
+        return fill(
+            "slider.html", label=html.escape(self.label), css=asset("slider.css"), frames=frames,
+            start=self.start, last=len(said) - 1, shown=said[self.start], first_end=said[0],
+            last_end=said[-1], js=asset("slider.js"),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         """Return the slider in words, for terminals."""
@@ -142,7 +134,7 @@ def frame_slider(
             "frame_slider: alt says what each frame shows, so it must depend on the value: write "
             "{value} into it, or pass a function of the value"
         )
-    place = _place(positions, start)
+    place = place_of(start, positions, "start") or 0
     if is_live():
         control = _live_control(render, positions, said, alts, label, place)
         if control is not None:
@@ -177,15 +169,6 @@ def _alt(alt: str | Callable[[Any], str], value: Any) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"frame_slider: alt is empty for the value {value!r}")
     return text
-
-
-def _place(values: Sequence[Any], start: Any) -> int:
-    if start is None:
-        return 0
-    for place, value in enumerate(values):
-        if value == start:
-            return place
-    raise ValueError(f"frame_slider: start={start!r} is not among the values")
 
 
 def wide(widgets: Any) -> dict[str, Any]:

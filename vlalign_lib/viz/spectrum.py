@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @in_style
-def correlation_spectrum(train: Any, test: Any, *, title: str = "", height: float = 3.4) -> Figure:
+def correlation_spectrum(train: Any, test: Any, *, title: str = "") -> Figure:
     """Return bars of the correlation of each component: on train upwards, on test downwards.
 
     Where both halves mirror each other the correlation is real; where only the upper half
@@ -26,7 +26,6 @@ def correlation_spectrum(train: Any, test: Any, *, title: str = "", height: floa
         train: correlations ρ (k,) on the training pairs, from −1 to 1.
         test: correlations (k,) of the same components on held-out pairs.
         title: a line above.
-        height: height of the figure in inches.
 
     Returns:
         The figure, closed; its scale is always 0 to 1, so that figures can be compared.
@@ -47,7 +46,7 @@ def correlation_spectrum(train: Any, test: Any, *, title: str = "", height: floa
         raise ValueError(
             f"train has {above.size} components and test has {below.size}: expected the same ones"
         )
-    figure, (upper, lower) = canvas(2, 1, height=height, sharex=True)
+    figure, (upper, lower) = canvas(2, 1, sharex=True)
     components = np.arange(1, above.size + 1)
     floor = min(0.0, float(above.min()), float(below.min()))
     for axes, values, name in ((upper, above, "train"), (lower, below, "test")):

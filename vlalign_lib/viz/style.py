@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from vlalign_lib.viz._live import is_live
@@ -30,53 +31,13 @@ def style() -> dict[Any, Any]:
         >>> style()["figure.facecolor"]
         'white'
     """
+    import matplotlib as mpl
     from cycler import cycler
 
-    return {
-        # an opaque card, so that a figure is legible on a dark page as well
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-        "savefig.transparent": False,
-        "axes.facecolor": "white",
-        "figure.figsize": (WIDTH, 3.4),
-        "figure.dpi": 100,
-        "savefig.dpi": 200,
-        "figure.constrained_layout.use": True,
-        # text: nothing below 9 pt at page width
-        "font.family": ["DejaVu Sans"],
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.labelsize": 10,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "legend.fontsize": 9,
-        "legend.title_fontsize": 9,
-        "figure.titlesize": 12,
-        "text.color": "#1A1A1A",
-        "axes.labelcolor": "#1A1A1A",
-        "xtick.color": "#3A3A3A",
-        "ytick.color": "#3A3A3A",
-        # little ink that is not data
-        "axes.edgecolor": "#6E6E6E",
-        "axes.linewidth": 0.8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#E4E4E4",
-        "grid.linewidth": 0.8,
-        "lines.linewidth": 2.0,
-        "lines.markersize": 6,
-        "patch.edgecolor": "white",
-        "legend.frameon": False,
-        "axes.prop_cycle": cycler(color=list(CYCLE)),
-        "image.cmap": "viridis",
-        "image.interpolation": "nearest",
-        "axes.unicode_minus": True,
-        "svg.hashsalt": "vlalign",
-    }
+    sheet = files("vlalign_lib.viz") / "assets" / "book.mplstyle"
+    with as_file(sheet) as path:
+        settings = mpl.rc_params_from_file(path, use_default_template=False)
+    return {**settings, "axes.prop_cycle": cycler(color=list(CYCLE))}
 
 
 def use_style() -> None:
@@ -111,7 +72,7 @@ def use_style() -> None:
 
 
 def canvas(
-    nrows: int = 1, ncols: int = 1, *, height: float = 3.4, width: float = WIDTH, **kwargs: Any
+    nrows: int = 1, ncols: int = 1, *, height: float = 3.4, **kwargs: Any
 ) -> tuple[Figure, Any]:
     """Return a figure in the book's style and its axes, as ``plt.subplots`` does.
 
@@ -121,14 +82,13 @@ def canvas(
         nrows: rows of axes.
         ncols: columns of axes.
         height: height of the figure in inches.
-        width: width in inches; the default fills the column.
         **kwargs: passed on to ``Figure.subplots``.
 
     Returns:
         The figure, and one axes or an array of them.
 
     Raises:
-        ValueError: a size that is not positive.
+        ValueError: a height that is not positive.
 
     Chapter:
         Every chapter draws on it.
@@ -138,15 +98,14 @@ def canvas(
         >>> len(axes)
         2
     """
-    if not (_is_length(height) and _is_length(width)):
-        raise ValueError(
-            f"canvas: width and height are inches above 0, got {width!r} and {height!r}"
-        )
+    number = isinstance(height, int | float) and not isinstance(height, bool)
+    if not (number and 0 < height < float("inf")):
+        raise ValueError(f"canvas: height is inches above 0, got {height!r}")
     from matplotlib.figure import Figure
 
     with _whole_style():
         # without pyplot: no window opens and no backend is needed, whichever is set
-        figure = Figure(figsize=(width, height))
+        figure = Figure(figsize=(WIDTH, height))
         return figure, figure.subplots(nrows, ncols, **kwargs)
 
 
@@ -171,8 +130,3 @@ def _whole_style() -> AbstractContextManager[None]:
         ["default", {**style(), **resolution}]
     )
     return context
-
-
-def _is_length(inches: Any) -> bool:
-    number = isinstance(inches, int | float) and not isinstance(inches, bool)
-    return number and 0 < inches < float("inf")

@@ -33,7 +33,6 @@ def trade_off(
     xlabel: str,
     ylabel: str,
     chance: tuple[float, float] | None = None,
-    title: str = "",
 ) -> Figure:
     """Return a scatter of two measurements, a mark with its name for each method.
 
@@ -47,7 +46,6 @@ def trade_off(
         xlabel: what the horizontal axis measures, with its unit.
         ylabel: what the vertical axis measures, with its unit.
         chance: what guessing reaches, (x, y), as dashed lines.
-        title: a line above.
 
     Returns:
         The figure, closed; a method has the colour it has everywhere.
@@ -71,7 +69,7 @@ def trade_off(
     check_said(xlabel=xlabel, ylabel=ylabel)
     ranges = {name: _pair(pair, f"points[{name!r}]") for name, pair in points.items()}
     levels = None if chance is None else [each[0] for each in _pair(chance, "chance")]
-    figure, axes = canvas(height=4.6 + 0.25 * (levels is not None) + 0.26 * bool(title))
+    figure, axes = canvas(height=4.6 + 0.25 * (levels is not None))
     if levels is not None:
         dashed = {"color": colour("chance"), "linestyle": "--", "linewidth": 1.3, "zorder": 1}
         axes.axvline(levels[0], label="chance", **dashed)
@@ -89,8 +87,6 @@ def trade_off(
     axes.margins(x=0.04, y=0.08)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    if title:
-        axes.set_title(title, loc="left", weight="bold")
     _name(figure, axes, ranges)
     return figure
 

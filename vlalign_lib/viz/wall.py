@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlalign_lib._validate import as_indices, as_seed
+from vlalign_lib._validate import as_indices
 from vlalign_lib.viz._cells import sheet, write
 from vlalign_lib.viz._pictures import as_pictures, draw_picture, frame, is_words, peak_of, wrap
 from vlalign_lib.viz.palette import colour
@@ -21,22 +21,13 @@ _ROW = 0.27  # inches a name takes, from top to bottom
 
 
 @in_style
-def pairs_wall(
-    images: Any,
-    captions: Sequence[str],
-    *,
-    threads: Sequence[int] = (),
-    columns: int | None = None,
-    seed: int = 0,
-) -> Figure:
+def pairs_wall(images: Any, captions: Sequence[str], *, threads: Sequence[int] = ()) -> Figure:
     """Return a wall of pictures on the left and their names, shuffled, on the right.
 
     Args:
         images: the pictures (n, h, w), values from 0 (ground) to 1 (ink), or (n, h, w, 3).
         captions: their names, in the same order.
         threads: indices of the pairs that a thread joins.
-        columns: pictures in a row; None makes the wall about as tall as the list.
-        seed: decides the order of the names.
 
     Returns:
         The figure, closed. It takes up to about forty pairs.
@@ -60,10 +51,8 @@ def pairs_wall(
         got = len(captions) if is_words(captions) else type(captions).__name__
         raise ValueError(f"captions: expected {n} strings, one a picture, got {got}")
     threads = as_indices(threads, n, "threads")
-    if columns is None:
-        columns = next(c for c in range(1, n + 1) if c == n or -(-n // c) * _WALL / c <= n * _ROW)
-    if isinstance(columns, bool) or not isinstance(columns, int | np.integer) or columns < 1:
-        raise ValueError(f"columns: expected a whole number of at least 1, got {columns!r}")
+    # about as tall as the list of names
+    columns = next(c for c in range(1, n + 1) if c == n or -(-n // c) * _WALL / c <= n * _ROW)
     rows = -(-n // columns)
     side = min(_WALL / columns, 0.8)
     height = max(rows * side, n * _ROW) + 0.5
@@ -71,7 +60,7 @@ def pairs_wall(
     axes.text(0, 0.15, "pictures", color=colour("image"), weight="bold", va="center")
     left = _WALL + 0.85
     axes.text(left, 0.15, "names, shuffled", color=colour("text"), weight="bold", va="center")
-    order = np.random.default_rng(as_seed(seed)).permutation(n)
+    order = np.random.default_rng(0).permutation(n)
     place_of_name = np.empty(n, dtype=int)
     place_of_name[order] = np.arange(n)
     top = 0.4
