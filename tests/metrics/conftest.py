@@ -17,5 +17,5 @@ def engine(request, monkeypatch):
 @pytest.fixture
 def device_code(monkeypatch):
     """Send everything the way of tensors on a CUDA device, on the CPU: it is plain torch."""
-    for module in ("_scores", "metrics.pairs"):
+    for module in ("metrics._scores", "metrics.pairs"):
         monkeypatch.setattr(f"vlalign_lib.{module}.cuda_device", lambda *_: torch.device("cpu"))
