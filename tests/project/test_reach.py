@@ -75,10 +75,11 @@ def test_a_call_is_followed_in_three_files(name):
     assert 1 <= len(files) <= 3, files
 
 
-def test_deep_cca_is_fitted_in_fifteen_files():
+def test_deep_cca_is_fitted_in_few_files_of_its_storey():
     from vlalign_lib.data import load_digit_halves
     from vlalign_lib.methods import DCCA
 
     train = load_digit_halves().split("train")
     files = files_of(lambda: DCCA(epochs=1, device="cpu").fit(train.images, train.texts))
-    assert len(files) <= 15, files
+    assert len(of_the_storey(files)) <= 12, files
+    assert len(files) <= 21, files

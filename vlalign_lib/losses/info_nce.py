@@ -142,6 +142,7 @@ class InfoNCELoss(FunctionModule, function=info_nce_loss, inputs=("x", "y", "tem
         label_smoothing: ε in [0, 1).
         gather: over all processes.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        block_size: rows that are scored at a time; None for a size that fits.
 
     Chapter:
         17, From here to CLIP, and what it costs.
