@@ -132,7 +132,7 @@ def test_rehearsed_wirings_stop_on_the_mixture_they_are_trained_for(method):
     config = fusion_case(method, dropout="0.4").config
     torch.manual_seed(0)
     model = _fusion._build(config, 10).eval()
-    x, y, labels = torch.randn(30, 32), torch.randn(30, 32), torch.arange(30) % 10
+    x, y, labels = 10 * torch.randn(30, 32), 10 * torch.randn(30, 32), torch.arange(30) % 10
     found = _fusion._loss(config)(model, x, y, labels)
     draws = []
     for _ in range(400):
