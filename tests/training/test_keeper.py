@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 import vlalign_lib.training as training
-from vlalign_lib import engine
+from vlalign_lib import _fast
 from vlalign_lib.data import load_digit_halves
+from vlalign_lib.engine import FORMS
 from vlalign_lib.methods import METHODS
 from vlalign_lib.training import (
     ClassBalancedSampler,
@@ -44,11 +45,9 @@ def same(one, other):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """The engine has no keeper."""
-    monkeypatch.setattr(engine, "FORMS", {})
-    engine.form.cache_clear()
-    yield
-    engine.form.cache_clear()
+    """The engine has kernels and no keeper."""
+    gone = [name for name in FORMS if name == "keeper" or name.startswith("training.")]
+    monkeypatch.setattr(_fast, "_FOUND", dict.fromkeys(gone))
 
 
 @pytest.mark.parametrize(
