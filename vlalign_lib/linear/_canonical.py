@@ -64,7 +64,7 @@ class View:
 
 @fast("linear_view")
 def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> View:
-    """Factorise a centred view (n, p), ridge c = reg · mean variance · (n − 1).
+    """Factorise a centred view (n, p), ridge c = reg · mean variance of what varies · (n − 1).
 
     ``eps`` is the rounding unit of the numbers it came from, ``wanted`` how many components
     will be asked for: beyond it the rank need not be known.
@@ -73,7 +73,7 @@ def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> View:
     u, s, vt = svd(x, full_matrices=False, check_finite=False)
     rank = min(int((s > s[0] * max(n, p) * eps).sum()), n - 1)
     s = s[:rank]
-    ridge = reg * float(s @ s) / p
+    ridge = reg * float(s @ s) / int(x.any(axis=0).sum())
     return View(u[:, :rank] * s, np.diag(1 / np.sqrt(s * s + ridge)), vt[:rank].T)
 
 

@@ -39,9 +39,9 @@ class CCA(LinearProjection):
     Args:
         n_components: Shared dimensions k; None for as many as there are. Where the data have
             fewer, ``fit`` warns and keeps those (``n_components_``).
-        reg: :math:`\kappa`, the ridge relative to the mean variance of the view; 0 for none. The
-            mean is over all p columns: b columns that never change, blank pixels say, weaken the
-            ridge by the factor (p − b)/p. Leave them out, or choose :math:`\kappa` with them.
+        reg: :math:`\kappa`, the ridge relative to the mean variance of the view; 0 for none. A
+            column that never changes, a blank pixel say, has no variance and does not count in p:
+            adding such columns, or dropping them, changes nothing.
         pca: Reduce each view to principal components first: how many at most (an int), or
             the share of the variance that they explain (a float in (0, 1)); None for no
             reduction; a pair ``(images, texts)`` to treat the views differently.

@@ -72,7 +72,7 @@ def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> N
     Args:
         x: (n, p) one view, standardised inside.
         y: (n, q) the other view, row i the partner of row i.
-        reg: :math:`\kappa`, ridge relative to the mean variance.
+        reg: :math:`\kappa`, ridge relative to the mean variance of the columns that vary.
 
     Returns:
         (min(rank of x, rank of y),) correlations in [0, 1], descending, float64.
