@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable
-from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor, nn
 
 from vlalign_lib._tensors import as_scalar
-from vlalign_lib._validate import Rule, as_flag, as_number, as_whole, check_choice, optional
+from vlalign_lib._validate import as_number, as_whole, check_settings
 
 Positive = Annotated[float, functools.partial(as_number, above=0)]
 NotNegative = Annotated[float, functools.partial(as_number, low=0)]
@@ -22,47 +20,6 @@ Count = Annotated[int, as_whole]
 Scalar = Annotated[float | Tensor, as_scalar]
 PositiveScalar = Annotated[float | Tensor, functools.partial(as_scalar, above=0)]
 """Annotations of settings that say what is allowed; any ``check(value, name)`` can stand there."""
-
-
-@functools.cache
-def checks_of(function: Callable[..., Any]) -> dict[str, Rule]:
-    """Return for each setting the check that its annotation stands for.
-
-    ``Annotated[type, check]`` is checked by ``check(value, name)``, which returns the value to
-    use or raises a ValueError; ``Literal`` takes one of its words, ``bool`` True or False,
-    ``float`` a finite number. Beside ``None`` in a union, None passes. Everything else is left
-    to the function.
-    """
-    hints = typing.get_type_hints(function, include_extras=True)
-    found = {name: _check_for(hint) for name, hint in hints.items() if name != "return"}
-    return {name: check for name, check in found.items() if check is not None}
-
-
-def check_settings(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings as the annotations of ``function`` want them.
-
-    Raises:
-        ValueError: a setting that is not allowed.
-    """
-    checks = checks_of(function)
-    return {
-        name: checks[name](value, name) if name in checks else value
-        for name, value in settings.items()
-    }
-
-
-def _check_for(hint: Any) -> Rule | None:
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        check: Rule = hint.__metadata__[0]
-        return check
-    if origin is Literal:
-        return functools.partial(check_choice, choices=typing.get_args(hint))
-    if origin in (Union, UnionType):
-        kinds = [kind for kind in typing.get_args(hint) if kind is not NoneType]
-        inner = _check_for(kinds[0]) if len(kinds) == 1 else None
-        return inner and optional(inner)
-    return as_flag if hint is bool else as_number if hint is float else None
 
 
 class FunctionModule(nn.Module):

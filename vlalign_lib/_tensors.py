@@ -1,21 +1,30 @@
-"""What every function on tensors asks of its input, and how losses are reduced."""
+"""Tensors of a batch: what is asked of them, the rows of all processes, what all losses share."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from contextvars import ContextVar
+from typing import Any, Literal, ParamSpec, cast
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch._C import _functorch as functorch
 from torch.autograd import forward_ad
 
 from vlalign_lib._validate import as_number as as_number
 from vlalign_lib._validate import check_choice as check_choice
+from vlalign_lib._validate import check_settings
 
+P = ParamSpec("P")
 Reduction = Literal["mean", "sum", "none"]
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 def as_floats(values: Any, name: str, shape: str) -> Tensor:
@@ -165,43 +174,61 @@ def without_autocast(device: torch.device) -> Iterator[None]:
         yield
 
 
-def in_full_precision(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+def in_full_precision(function: Callable[..., Any], *tensors: Tensor) -> Any:
     """Return ``function(*tensors)`` without mixed precision, in its backward pass as well.
 
     A backward pass that runs inside ``torch.autocast`` would make the products of the gradient
-    narrow. Where autocast is on, the function is therefore computed again for the gradient, with
-    autocast off; ``tensors`` have to be all that wants a gradient.
+    narrow. Where autocast is on, the function's graph is therefore kept by itself and gone through
+    with autocast off. ``tensors`` have to be all that wants a gradient.
     """
     device = tensors[0].device
     if not torch.is_autocast_enabled(device.type):
         return function(*tensors)
-    result: Tensor = _FullPrecision.apply(function, *tensors)
-    return result
+    if torch.is_grad_enabled() and not is_transformed(*tensors):
+        return _FullPrecision.apply(function, *tensors)
+    with without_autocast(device):
+        return function(*tensors)
 
 
 class _FullPrecision(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, function: Callable[..., Any], *tensors: Tensor) -> Any:
         ctx.function = function
         ctx.save_for_backward(*tensors)
-        with without_autocast(tensors[0].device):
-            return function(*tensors)
+        ctx.inputs = [
+            v.detach().requires_grad_(needed)
+            for v, needed in zip(tensors, ctx.needs_input_grad[1:], strict=True)
+        ]
+        with torch.enable_grad(), without_autocast(tensors[0].device):
+            found = function(*ctx.inputs)
+        ctx.found = found if isinstance(found, tuple) else (found,)
+        given = tuple(v.detach() if isinstance(v, Tensor) else v for v in ctx.found)
+        return given if isinstance(found, tuple) else given[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        further = torch.is_grad_enabled()
-        saved = ctx.saved_tensors
+        further, saved = torch.is_grad_enabled(), ctx.saved_tensors
+        inputs, found = ctx.inputs, ctx.found
         with torch.enable_grad(), without_autocast(saved[0].device):
-            # New names, so that only what depends on these very inputs is differentiated.
-            inputs = [v.view_as(v) if further else v.detach() for v in saved]
+            if further:  # from the tensors themselves, which the gradient depends on as well
+                inputs = [v.view_as(v) for v in saved]
+                found = ctx.function(*inputs)
+                found = found if isinstance(found, tuple) else (found,)
+            pairs = zip(found, grads, strict=True)
+            ends = [(v, g) for v, g in pairs if isinstance(v, Tensor) and v.requires_grad]
             wanted = [
-                v if v.requires_grad else v.requires_grad_()
-                for v, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True)
-                if needed
+                v for v, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needed
             ]
-            result = ctx.function(*inputs)
-            found = iter(torch.autograd.grad(result, wanted, grads[0], create_graph=further))
-        return None, *(next(found) if needed else None for needed in ctx.needs_input_grad[1:])
+            slopes = torch.autograd.grad(
+                [v for v, _ in ends],
+                wanted,
+                [g for _, g in ends],
+                retain_graph=True,
+                create_graph=further,
+                materialize_grads=True,
+            )
+        each = iter(slopes)
+        return None, *(next(each) if needed else None for needed in ctx.needs_input_grad[1:])
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
@@ -221,3 +248,184 @@ def is_transformed(*tensors: Tensor | None) -> bool:
         if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:
             return True
     return False
+
+
+def objective(
+    *,
+    views: Callable[..., tuple[Tensor, Tensor]] | None = as_views,
+    same_width: bool = False,
+    gathers: Literal["rows", "values", "nothing"] = "rows",
+    autocast: bool = False,
+) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]:
+    """Make a loss of a function that returns one value a row.
+
+    The function sees two views as tensors of one dtype, its settings as their annotations want
+    them (see ``check_settings``), and ``labels``, where it has them, as class indices or None.
+    It returns the values (B,), or a pair with how many terms each value sums up; one number
+    is the loss itself. With ``return_statistics`` what it returns last goes out beside the loss.
+    With its arguments
+
+    - ``gather``, rows of all processes come in: ``"rows"`` where the loss compares rows with each
+      other; ``"values"`` gathers what comes out, where each row stands for itself;
+    - ``reduction``, the values are reduced.
+
+    Mixed precision is kept out, unless ``autocast`` lets it in.
+
+    Args:
+        views: what checks x and y; None where the function does it itself.
+        same_width: whether the views need as many columns.
+        gathers: what ``gather=True`` gathers; ``"nothing"`` where the function does it itself.
+        autocast: whether the function runs under the precision of its caller.
+    """
+    check = functools.partial(as_views, same_width=True) if same_width else views
+
+    def decorate(body: Callable[P, Any]) -> Callable[P, Tensor]:
+        known = inspect.signature(body).parameters
+        places = [n for n, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        needed = {name for name, each in known.items() if each.default is each.empty}
+
+        @functools.wraps(body)
+        def loss(*args: Any, **kwargs: Any) -> Any:
+            placed = dict(zip(places, args, strict=False))
+            twice = len(args) > len(places) or placed.keys() & kwargs.keys()
+            if twice or not needed <= placed.keys() | kwargs.keys() <= known.keys():
+                return body(*args, **kwargs)  # a TypeError: Python says what is wrong
+            given = check_settings(body, placed | kwargs)
+            gather = given.get("gather", False)
+            if check is not None:
+                given["x"], given["y"] = check(given["x"], given["y"])
+                numbers = {n: v for n, v in given.items() if isinstance(v, Tensor) and v.ndim == 0}
+                given |= {name: value.to(given["x"]) for name, value in numbers.items()}
+                labels, x = given.get("labels"), given["x"]
+                if labels is not None or "labels" in needed:
+                    given["labels"] = as_classes(labels, len(x), x.device)
+                if gather and gathers == "rows":
+                    rows = [n for n in ("x", "y", "labels") if given.get(n) is not None]
+                    given |= zip(rows, gather_rows(*(given[n] for n in rows)), strict=True)
+            floats = {
+                n: v for n, v in given.items() if isinstance(v, Tensor) and v.is_floating_point()
+            }
+            device = next(iter(floats.values())).device.type if floats else "cpu"
+            if autocast or not floats or not torch.is_autocast_enabled(device):
+                found = body(**given)  # type: ignore[call-arg]
+            else:
+
+                def run(*new: Tensor) -> Any:
+                    return body(**given | dict(zip(floats, new, strict=True)))  # type: ignore[call-arg]
+
+                found = in_full_precision(run, *floats.values())
+            values, *counts = found if isinstance(found, tuple) else (found,)
+            seen = counts.pop() if given.get("return_statistics") else None
+            if gather and gathers == "values":
+                values, *counts = gather_rows(values, *counts)
+            if values.ndim:
+                values = reduce_loss(values, given.get("reduction", "mean"), *counts)
+            return (values, seen) if seen is not None else values
+
+        return cast("Callable[P, Tensor]", loss)
+
+    return decorate
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let ``gather_rows`` return the rows of this process alone, inside a ``with`` block.
+
+    For what every process computes from the same rows, validation say: gathered, each of them
+    would be there once a process.
+    """
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
+
+
+def gather_rows(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return each tensor with the rows of all processes, in the order of their ranks.
+
+    Every process then computes the loss of the whole batch, the same number everywhere. Backward
+    adds up what the processes say about a row and hands the sum to the process it came from; so
+    the gradients of the weights, averaged over the processes as DistributedDataParallel does, are
+    those of one process that holds the whole batch. Gradients of any order pass through.
+
+    Without ``torch.distributed``, or with one process, the tensors come back as they are. Whole
+    numbers are gathered without a gradient. The sizes are compared first, for which a GPU is
+    waited for unless the group can also talk over the CPU (``init_process_group`` without a
+    backend, or ``"cpu:gloo,cuda:nccl"``).
+
+    Args:
+        tensors: (B, …) each; alike on all processes in shape and dtype.
+
+    Returns:
+        As many tensors (W·B, …), W the number of processes.
+
+    Raises:
+        ValueError: on every process, where one has another number of rows, another shape of a row
+            or another dtype.
+    """
+    apart = not (dist.is_available() and dist.is_initialized()) or _ALONE.get()
+    if apart or dist.get_world_size() == 1:
+        return tensors
+    _check_alike(tensors)
+    return tuple(
+        _Gather.apply(tensor) if tensor.is_floating_point() else _gather(tensor)
+        for tensor in tensors
+    )
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' rows; the adjoint is ``_Return``."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return _gather(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _Return.apply(grads[0])
+
+
+class _Return(torch.autograd.Function):
+    """Sum over the processes, of which each keeps its own rows; the adjoint is ``_Gather``."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _Gather.apply(grads[0])
+
+
+def _gather(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().contiguous()
+    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, tensor)
+    return torch.cat(parts)
+
+
+def _check_alike(tensors: tuple[Tensor, ...]) -> None:
+    """Raise on every process unless all of them hold tensors of the same shapes and dtypes."""
+    mine = []
+    for tensor in tensors:
+        mine += [tensor.shape[0], zlib.crc32(repr((tensor.shape[1:], tensor.dtype)).encode())]
+    device = "cpu" if "cpu:" in dist.get_backend_config() else tensors[0].device
+    told = _gather(torch.tensor([mine], dtype=torch.int64, device=device)).tolist()
+    for i, tensor in enumerate(tensors):
+        rows = [header[2 * i] for header in told]
+        if len(set(rows)) > 1:
+            raise ValueError(
+                f"gather=True: the processes hold batches of {', '.join(map(str, rows))} rows "
+                "(rank 0 first), and their rows make one batch only where all hold as many; drop "
+                "the last incomplete batch (DataLoader(drop_last=True)), and let the sampler give "
+                "every process as many"
+            )
+        if len({header[2 * i + 1] for header in told}) > 1:
+            raise ValueError(
+                f"gather=True: the rows here have shape {tuple(tensor.shape[1:])} and "
+                f"{tensor.dtype}, and another process has other ones; all processes need the "
+                "same model and precision"
+            )

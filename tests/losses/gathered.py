@@ -3,7 +3,7 @@
 import torch
 import torch.distributed as dist
 
-from vlalign_lib._gather import gather_rows
+from vlalign_lib._tensors import gather_rows
 from vlalign_lib.losses import triplet_loss
 
 

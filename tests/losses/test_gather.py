@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlalign_lib._gather import gather_rows
+from vlalign_lib._tensors import gather_rows
 
 
 def views(rows=6, seed=0):

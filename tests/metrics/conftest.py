@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(params=["engine", "plain"])
+@pytest.fixture(params=["plain", pytest.param("engine", marks=pytest.mark.engine)])
 def engine(request, monkeypatch):
     """Run a test with the compiled forms, and once more with the engine away."""
     if request.param == "plain":

@@ -6,8 +6,6 @@ python -m pytest -p no_engine tests/losses
 import importlib.abc
 import sys
 
-import pytest
-
 
 class Blocked(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
@@ -18,8 +16,8 @@ class Blocked(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocked())
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Leave out what speaks of the engine itself: its kernels, its speed, the runs it keeps."""
-    for item in items:
-        if item.get_closest_marker("engine"):
-            item.add_marker(pytest.mark.skip(reason="speaks of the engine, which is taken away"))
+    left_out = [item for item in items if item.get_closest_marker("engine")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

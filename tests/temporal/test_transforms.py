@@ -67,6 +67,7 @@ def test_batched_gradients(costs):
     torch.testing.assert_close(rows, expected.detach(), rtol=1e-13, atol=0)
 
 
+@pytest.mark.engine
 def test_batched_second_gradients_say_what_to_do(costs):
     cost = costs(3, 4, 5).requires_grad_()
     expected = soft_alignment(cost, 0.3).sum((1, 2))

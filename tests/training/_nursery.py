@@ -144,7 +144,7 @@ def kill_in_call(k):
 
 
 def plain_loss(model, x, y, labels, gather=False):
-    from vlalign_lib._gather import gather_rows
+    from vlalign_lib._tensors import gather_rows
 
     u, v = model.images(x) * model.scale, model.texts(y)
     if gather:

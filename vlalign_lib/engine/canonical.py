@@ -76,11 +76,12 @@ class CholeskyView:
 
 
 def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> Any:
-    """Factorise a centred view (n, p), ridge c = reg · mean variance · (n − 1)."""
+    """Factorise a centred view (n, p), ridge c = reg · mean variance of what varies · (n − 1)."""
     n, p = x.shape
     if p < n:
         scatter = x.T @ x
-        root = _cholesky(scatter, reg * float(np.trace(scatter)) / p)
+        varying = int(np.count_nonzero(np.diag(scatter)))
+        root = _cholesky(scatter, reg * float(np.trace(scatter)) / varying)
         if root is None:
             return NotImplemented
         rank = p if reg == 0 else _rank(scatter, max(n, p) * eps, wanted)
@@ -88,7 +89,8 @@ def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> Any:
     if reg == 0:
         return NotImplemented
     gram = x @ x.T
-    return _gram_view(gram, reg * float(np.trace(gram)) / p, eps) or NotImplemented
+    ridge = reg * float(np.trace(gram)) / int(x.any(axis=0).sum())
+    return _gram_view(gram, ridge, eps) or NotImplemented
 
 
 def kernel_view(gram: Matrix, reg: float, eps: float) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlalign_lib.engine.scores import in_full_precision, row_blocks
+from vlalign_lib.engine.scores import row_blocks
 
 
 def mined_hinges(u: Tensor, v: Tensor, rule: Any, *, pooled: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,7 +40,6 @@ class _Hinges(torch.autograd.Function):
         return mined
 
     @staticmethod
-    @in_full_precision
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, *slopes = ctx.saved_tensors
         grad = grads[0]

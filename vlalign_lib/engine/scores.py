@@ -8,8 +8,7 @@ derivatives go through the plain formulas, which keep everything.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlalign_lib._fast import plain_of
-from vlalign_lib._tensors import without_autocast
 
 BLOCK = {"cpu": 2**19, "cuda": 2**24}  # scores of a block: what a cache holds; enough for a GPU
 KEEP = 2**23  # scores
@@ -65,17 +63,6 @@ def pair_sums(x: Tensor, y: Tensor, labels: Tensor | None, margin: float) -> Ten
     return sums
 
 
-def in_full_precision(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep mixed precision out of a backward pass that somebody runs inside ``torch.autocast``."""
-
-    @functools.wraps(backward)
-    def run(ctx: Any, *grads: Tensor) -> Any:
-        with without_autocast(grads[0].device):
-            return backward(ctx, *grads)
-
-    return run
-
-
 class _LogPartitions(torch.autograd.Function):
     """The gradient of a sum's logarithm is the share of each score in it."""
 
@@ -103,7 +90,6 @@ class _LogPartitions(torch.autograd.Function):
         return over_rows, over_columns, own
 
     @staticmethod
-    @in_full_precision
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, scale, over_columns, own = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives
@@ -143,7 +129,6 @@ class _SigmoidSums(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @in_full_precision
     def backward(ctx: Any, *grads: Tensor) -> Any:
         u, v, scale, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -184,7 +169,6 @@ class _PairSums(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @in_full_precision
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, y, labels = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants second derivatives

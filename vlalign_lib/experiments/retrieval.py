@@ -57,6 +57,7 @@ METHODS: Mapping[str, RetrievalMethod] = MappingProxyType(
             "CCA",
             {"n_components": _LINEAR.components, "reg": _LINEAR.cca_regs},
             trained=False,
+            version="2",  # the ridge counts the columns that vary
         ),
         "cfa": RetrievalMethod("CFA", {"n_components": _LINEAR.components}, trained=False),
         "kcca": RetrievalMethod(
@@ -79,6 +80,7 @@ METHODS: Mapping[str, RetrievalMethod] = MappingProxyType(
                 "reg": _LINEAR.scm_regs,
             },
             trained=False,
+            version="2",
         ),
         "bimodal_ae": RetrievalMethod("Bimodal AE"),
         "corr_ae": RetrievalMethod("Corr-AE", {"alpha": (0.2, 0.5, 0.8)}),

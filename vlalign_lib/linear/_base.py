@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from functools import partial
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import svd
 from sklearn.base import BaseEstimator
 from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
+from vlalign_lib._fast import fast
 from vlalign_lib._validate import (
     Rule,
     as_labels,
@@ -25,9 +28,9 @@ from vlalign_lib._validate import (
     column_names,
     optional,
 )
-from vlalign_lib.linear._canonical import Matrix, settle_signs
 
 Name = Literal["images", "texts"]
+Matrix = NDArray[np.float64]
 
 _NAMES = {"images": "feature_names_in_", "texts": "text_feature_names_in_"}
 # The square of a scale below this has lost digits.
@@ -370,3 +373,34 @@ def as_pair(value: Any, name: str, *, rule: Rule, what: str) -> tuple[Any, Any]:
         raise ValueError(
             f"{name}: expected {what}, or a pair of these for (images, texts); got {value!r}"
         ) from None
+
+
+@fast("leading_svd")
+def leading_svd(matrix: Matrix, k: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Return the ``k`` leading singular triplets: u (d_x, k), s (k,) descending, v (d_y, k)."""
+    u, s, vt = svd(matrix, full_matrices=False, check_finite=False)
+    return u[:, :k], s[:k], vt[:k].T
+
+
+def available_components(asked: int | None, most: int, why: str, *, stacklevel: int) -> int:
+    """Return how many components to keep, with a warning where the data have fewer than asked."""
+    if asked is None:
+        return most
+    if asked > most:
+        warnings.warn(
+            f"n_components={asked}, but only {most} can be learned here: {why}; keeping {most} "
+            "(see n_components_)",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+    return min(asked, most)
+
+
+def settle_signs(a: Matrix, b: Matrix) -> tuple[Matrix, Matrix]:
+    """Flip paired columns so that the entry of largest magnitude in each column of a is positive.
+
+    A pair of directions is defined up to one common sign.
+    """
+    largest = np.abs(a).argmax(axis=0)
+    sign = np.where(a[largest, np.arange(a.shape[1])] < 0, -1.0, 1.0)
+    return a * sign, b * sign

@@ -1,17 +1,36 @@
-"""Canonical correlation analysis with a relative ridge."""
+r"""Canonical correlation analysis with a relative ridge, and the solver behind it.
+
+CCA and kernel CCA ask for the leading singular triplets of the whitened cross product
+
+    M = W_xᵀ Z_xᵀ Z_y W_y,   Wᵀ (ZᵀZ + cI) W = I,
+
+where Z holds a view in coordinates of its own. Here those are its singular vectors, Z = U S and
+W = (S² + cI)^(-1/2), which is right whatever the data. Where the numbers allow it, the engine's
+form is many times faster: the columns themselves and a Cholesky factor.
+"""
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
+from scipy.linalg import eigh, svd
 
+from vlalign_lib._fast import fast
 from vlalign_lib._validate import Rule, as_number, as_whole, is_whole
-from vlalign_lib.linear._base import LinearProjection, as_pair, components, ridge
-from vlalign_lib.linear._canonical import canonical_pairs, linear_view
+from vlalign_lib.linear._base import (
+    LinearProjection,
+    Matrix,
+    as_pair,
+    available_components,
+    components,
+    leading_svd,
+    ridge,
+)
 
 Amount = int | float | None
 
@@ -39,9 +58,9 @@ class CCA(LinearProjection):
     Args:
         n_components: Shared dimensions k; None for as many as there are. Where the data have
             fewer, ``fit`` warns and keeps those (``n_components_``).
-        reg: :math:`\kappa`, the ridge relative to the mean variance of the view; 0 for none. The
-            mean is over all p columns: b columns that never change, blank pixels say, weaken the
-            ridge by the factor (p − b)/p. Leave them out, or choose :math:`\kappa` with them.
+        reg: :math:`\kappa`, the ridge relative to the mean variance of the view; 0 for none. A
+            column that never changes, a blank pixel say, has no variance and does not count in p:
+            adding such columns, or dropping them, changes nothing.
         pca: Reduce each view to principal components first: how many at most (an int), or
             the share of the variance that they explain (a float in (0, 1)); None for no
             reduction; a pair ``(images, texts)`` to treat the views differently.
@@ -173,3 +192,97 @@ def _principal_axes(z: NDArray[np.float64], amount: int | float) -> NDArray[np.f
         keep = min(keep, int(np.searchsorted(share, amount)) + 1)
     vectors = vectors[:, :keep]
     return vectors if p <= n else z.T @ (vectors / np.sqrt(values[:keep]))
+
+
+@dataclass(frozen=True)
+class View:
+    """One centred view, factorised once, ready to be paired with another."""
+
+    scores: Matrix  # Z (n, r)
+    whitener: Matrix  # W (r, r)
+    basis: Matrix  # B, (p, r) with Z = X B, or (n, r) with Z = K B
+
+    @property
+    def rank(self) -> int:
+        """The directions that rounding did not make up."""
+        return self.scores.shape[1]
+
+    def whiten_rows(self, product: Matrix) -> Matrix:
+        """Return Wᵀ @ product, product (r, m)."""
+        return self.whitener.T @ product
+
+    def whiten_columns(self, product: Matrix) -> Matrix:
+        """Return product @ W, product (m, r)."""
+        return product @ self.whitener
+
+    def unwhiten(self, u: Matrix) -> Matrix:
+        """Return W @ u: the weights on the scores, (r, k)."""
+        return self.whitener @ u
+
+    def duals(self, weights: Matrix, partner: Matrix, correlations: Matrix) -> Matrix:
+        """Return α (n, k) with Kα = Z @ weights: one weight a training pair.
+
+        ``partner`` holds the variates of the other view, (n, k): where there is a ridge,
+        α = (K + cI)⁻¹ partner / ρ as well, which the engine's form makes use of.
+        """
+        alpha = self.basis @ weights
+        return alpha - alpha.mean(axis=0)  # K is centred: constants in α change nothing
+
+    def weights(self, x: Matrix, weights: Matrix, partner: Matrix, correlations: Matrix) -> Matrix:
+        """Return the weights on the columns of ``x``, (p, k), from those on the scores."""
+        return self.basis @ weights
+
+
+@fast("linear_view")
+def linear_view(x: Matrix, reg: float, eps: float, wanted: int) -> View:
+    """Factorise a centred view (n, p), ridge c = reg · mean variance of what varies · (n − 1).
+
+    ``eps`` is the rounding unit of the numbers it came from, ``wanted`` how many components
+    will be asked for: beyond it the rank need not be known.
+    """
+    n, p = x.shape
+    u, s, vt = svd(x, full_matrices=False, check_finite=False)
+    rank = min(int((s > s[0] * max(n, p) * eps).sum()), n - 1)
+    s = s[:rank]
+    ridge = reg * float(s @ s) / int(x.any(axis=0).sum())
+    return View(u[:, :rank] * s, np.diag(1 / np.sqrt(s * s + ridge)), vt[:rank].T)
+
+
+def canonical_pairs(
+    x: View, y: View, asked: int | None, reg: float, *, stacklevel: int
+) -> tuple[Matrix, Matrix, Matrix]:
+    """Return score weights a (d_x, k), b (d_y, k) and correlations (k,), descending.
+
+    aᵀ(Z_xᵀZ_x + c_xI)a = (n − 1)I, likewise b, and aᵀZ_xᵀZ_yb is diagonal. k is what was asked
+    for, or what there is: then, and where a correlation is 1 whatever the data, a warning says so.
+    """
+    n = len(x.scores)
+    why = (
+        f"over the {n} pairs the images vary in {x.rank} independent directions and the texts "
+        f"in {y.rank}"
+    )
+    k = available_components(asked, min(x.rank, y.rank), why, stacklevel=stacklevel + 1)
+    if reg == 0:
+        _warn_if_perfect((x.rank, y.rank), n, stacklevel=stacklevel + 1)
+    cross = y.whiten_columns(x.whiten_rows((y.scores.T @ x.scores).T))
+    u, s, v = leading_svd(cross, k)
+    size = np.sqrt(n - 1)
+    return size * x.unwhiten(u), size * y.unwhiten(v), np.clip(s, 0.0, 1.0)
+
+
+def _warn_if_perfect(ranks: tuple[int, int], n: int, *, stacklevel: int) -> None:
+    """Warn where n pairs leave so little room that some correlations are 1 whatever the data.
+
+    The centred columns of the two views span subspaces of n − 1 dimensions. Two subspaces whose
+    dimensions add up to more than that must meet.
+    """
+    perfect = min(sum(ranks) - (n - 1), *ranks)
+    if perfect > 0:
+        warnings.warn(
+            f"{n} pairs with {ranks[0]} and {ranks[1]} independent dimensions and reg=0: "
+            f"{perfect} of the correlations are 1 whatever the data; use more than "
+            f"{5 * max(ranks)} pairs, fewer dimensions (pca=), or reg between 1e-4 and 1 "
+            "(chapter 3)",
+            UserWarning,
+            stacklevel=stacklevel,
+        )

@@ -8,8 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import Rule
-from vlalign_lib.linear._base import LinearProjection, components
-from vlalign_lib.linear._canonical import available_components, leading_svd, paired_correlation
+from vlalign_lib.linear._base import (
+    LinearProjection,
+    available_components,
+    components,
+    leading_svd,
+)
+from vlalign_lib.linear.correlation import paired_correlation
 
 
 class CFA(LinearProjection):

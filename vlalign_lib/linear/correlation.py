@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._validate import as_matrix, check_paired
-from vlalign_lib.linear._base import ridge, standardise
-from vlalign_lib.linear._canonical import canonical_pairs, linear_view, paired_correlation
+from vlalign_lib.linear._base import Matrix, ridge, standardise
+from vlalign_lib.linear.cca import canonical_pairs, linear_view
 
 
 def correlation(u: ArrayLike, v: ArrayLike) -> NDArray[np.float64]:
@@ -72,7 +72,7 @@ def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> N
     Args:
         x: (n, p) one view, standardised inside.
         y: (n, q) the other view, row i the partner of row i.
-        reg: :math:`\kappa`, ridge relative to the mean variance.
+        reg: :math:`\kappa`, ridge relative to the mean variance of the columns that vary.
 
     Returns:
         (min(rank of x, rank of y),) correlations in [0, 1], descending, float64.
@@ -108,3 +108,23 @@ def canonical_correlations(x: ArrayLike, y: ArrayLike, *, reg: float = 0.0) -> N
         for z, source in ((za, a), (zb, b))
     )
     return canonical_pairs(first, second, None, kappa, stacklevel=3)[2]
+
+
+def paired_correlation(u: NDArray[np.floating], v: NDArray[np.floating]) -> Matrix:
+    """Return the Pearson correlation of each column of u with that of v, 0 for constant ones."""
+    a, b = _unit_columns(u), _unit_columns(v)
+    return np.clip(np.einsum("ij,ij->j", a, b), -1.0, 1.0)
+
+
+def _unit_columns(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Centre the columns and scale them to length 1; constant columns become 0."""
+    _, exponents = np.frexp(np.abs(x).max(axis=0))
+    x = np.ldexp(
+        x.astype(np.float64), -exponents
+    )  # the same columns, with squares that are numbers
+    centred = x - x.mean(axis=0)
+    length = np.linalg.norm(centred, axis=0)
+    constant = length <= len(x) * np.finfo(np.float64).eps * np.abs(x).max(axis=0)
+    unit: NDArray[np.float64] = centred / np.where(constant, 1.0, length)
+    unit[:, constant] = 0.0
+    return unit

@@ -9,23 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack, solve_triangular
 
+from vlalign_lib._fast import fast
 from vlalign_lib._validate import Rule, as_number, as_whole, check_choice, is_whole, optional
 from vlalign_lib.linear._base import (
+    Matrix,
     Name,
     TwoViewEstimator,
     as_pair,
     components,
     ridge,
+    settle_signs,
     squared_distances,
 )
-from vlalign_lib.linear._canonical import (
-    Matrix,
-    View,
-    canonical_pairs,
-    kernel_view,
-    linear_view,
-    settle_signs,
-)
+from vlalign_lib.linear.cca import View, canonical_pairs, linear_view
 
 Kernel = Literal["rbf", "linear"]
 
@@ -310,3 +306,15 @@ def as_generator(random_state: Any) -> np.random.Generator:
         "random_state: expected None, a whole number of at least 0 or a numpy Generator, got "
         f"{random_state!r}"
     )
+
+
+@fast("kernel_view")
+def kernel_view(gram: Matrix, reg: float, eps: float) -> View:
+    """Factorise a centred Gram matrix K (n, n), ridge c = reg · tr(K)/n."""
+    n = gram.shape[0]
+    ridge = reg * float(np.trace(gram)) / n
+    values, vectors = np.linalg.eigh(gram)
+    keep = values > values[-1] * n * eps
+    values, vectors = values[keep], vectors[:, keep]
+    root = np.sqrt(values)
+    return View(vectors * root, np.diag(1 / np.sqrt(values + ridge)), vectors / root)

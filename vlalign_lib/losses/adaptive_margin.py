@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
 from vlalign_lib._module import FunctionModule, NotNegative, Share
-from vlalign_lib._objective import objective
 from vlalign_lib._tensors import (
     Reduction,
     as_classes,
@@ -18,6 +16,8 @@ from vlalign_lib._tensors import (
     as_number,
     as_views,
     check_same_device,
+    gather_rows,
+    objective,
 )
 from vlalign_lib._validate import as_whole
 from vlalign_lib.losses._cosine import comparable, unit_rows

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlalign_lib._fast import fast
 from vlalign_lib._module import Count, FunctionModule, NotNegative
-from vlalign_lib._objective import objective
+from vlalign_lib._tensors import objective
 
 # A batch of fewer pairs a dimension has correlations that say little about the next batch.
 PAIRS_PER_DIMENSION = 2.5

@@ -7,10 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vlalign_lib._gather import gather_rows
 from vlalign_lib._module import FunctionModule, Positive
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import in_full_precision
+from vlalign_lib._tensors import gather_rows, in_full_precision, objective
 from vlalign_lib.similarity._views import Kernel, Settings, Widths, as_mask, kept_rows
 from vlalign_lib.similarity.hsic import hsic_terms
 

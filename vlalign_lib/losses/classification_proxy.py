@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vlalign_lib._module import FunctionModule
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction, as_classes, as_floats, as_tensor, as_views
+from vlalign_lib._tensors import Reduction, as_classes, as_floats, as_tensor, as_views, objective
 
 
 @objective(views=None, gathers="values")

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from vlalign_lib._fast import fast
 from vlalign_lib._module import FunctionModule, NotNegative
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction
+from vlalign_lib._tensors import Reduction, objective
 
 
 @objective(same_width=True)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from vlalign_lib._module import FunctionModule, Share
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction, as_floats, as_views, check_same_device
+from vlalign_lib._tensors import Reduction, as_floats, as_views, check_same_device, objective
 
 Variant = Literal["plain", "cross", "full"]
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlalign_lib._module import FunctionModule, NotNegative
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction, as_number
+from vlalign_lib._tensors import Reduction, as_number, objective
 
 
 @objective(same_width=True, gathers="values", autocast=True)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from vlalign_lib._fast import fast
 from vlalign_lib._module import Count, FunctionModule, PositiveScalar, ShareBelowOne, keep_number
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction, as_number
+from vlalign_lib._tensors import Reduction, as_number, objective
 from vlalign_lib.losses._cosine import Similarity, comparable
 
 Columns = Literal["all", "others", "none"]

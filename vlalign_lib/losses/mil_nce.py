@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from vlalign_lib._module import FunctionModule, PositiveScalar
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction, as_floats, check_same_device
+from vlalign_lib._tensors import Reduction, as_floats, check_same_device, objective
 from vlalign_lib.losses._cosine import Similarity, comparable
 from vlalign_lib.losses.info_nce import Columns, log_partitions
 

@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from vlalign_lib._gather import gather_rows
-from vlalign_lib._module import FunctionModule, NotNegative, Positive, check_settings
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction, as_tensor, without_autocast
+from vlalign_lib._module import FunctionModule, NotNegative, Positive
+from vlalign_lib._tensors import Reduction, as_tensor, gather_rows, objective, without_autocast
+from vlalign_lib._validate import check_settings
 from vlalign_lib.temporal import pairwise_s2dtw, permute_in_time
 from vlalign_lib.temporal.sequence_cost import Metric
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vlalign_lib._module import FunctionModule, NotNegative
-from vlalign_lib._objective import objective
-from vlalign_lib._tensors import Reduction
+from vlalign_lib._tensors import Reduction, objective
 from vlalign_lib.losses._cosine import comparable
 from vlalign_lib.losses._triplets import (
     Mined,

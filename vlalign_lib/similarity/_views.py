@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlalign_lib._module import Positive, check_settings
+from vlalign_lib._module import Positive
 from vlalign_lib._tensors import as_floats, as_number, as_views, check_same_device
-from vlalign_lib._validate import as_array, is_tensor
+from vlalign_lib._validate import as_array, check_settings, is_tensor
 
 Kernel = Literal["linear", "rbf"]
 

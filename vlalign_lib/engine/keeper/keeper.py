@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vlalign_lib._cost import CostMeter
-from vlalign_lib._gather import alone
+from vlalign_lib._tensors import alone
 
 _ON_CPU = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
 _ON_GPU = ("CUDA error: out of memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
