@@ -1,6 +1,5 @@
 """The same pictures in several spaces: where they lie, their tints, and the number above."""
 
-import io
 from functools import cache
 from itertools import combinations
 
@@ -211,16 +210,6 @@ def test_it_is_closed_wide_and_legible(name):
     for axes in figure.axes:
         assert not axes.get_xticks().size
         assert not axes.get_yticks().size
-
-
-def test_it_is_the_same_every_time():
-    def pixels():
-        out = io.BytesIO()
-        figure = glyph_maps({"CCA": (U, V)}, PICTURES)
-        figure.savefig(out, dpi=60, metadata={"Software": None})
-        return out.getvalue()
-
-    assert pixels() == pixels()
 
 
 def test_the_scatter_turns_points_in_the_same_way():

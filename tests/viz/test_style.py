@@ -161,9 +161,3 @@ def test_other_settings_of_matplotlib_change_no_figure():
     before = pixels()
     with plt.style.context(["dark_background", {"font.size": 25, "lines.linewidth": 9}]):
         assert pixels() == before
-
-
-def test_no_backend_is_needed(monkeypatch):
-    monkeypatch.setattr(plt, "subplots", None)
-    monkeypatch.setattr(plt, "figure", None)
-    assert interval_plot({"CCA": (0.3, 0.2, 0.4)}, xlabel="mAP (0 to 1)").axes
