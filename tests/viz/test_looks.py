@@ -85,7 +85,7 @@ def test_neither_settings_nor_repetition_change_it_and_it_changes_no_setting(dra
         before = dict(mpl.rcParams)
         figure = draw()
         assert dict(mpl.rcParams) == before
-    assert pixels(figure) == once
+        assert pixels(figure) == once
 
 
 @every

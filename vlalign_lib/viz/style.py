@@ -101,11 +101,11 @@ def canvas(
     number = isinstance(height, int | float) and not isinstance(height, bool)
     if not (number and 0 < height < float("inf")):
         raise ValueError(f"canvas: height is inches above 0, got {height!r}")
-    from matplotlib.figure import Figure
+    from vlalign_lib.viz._figure import StyledFigure
 
-    with _whole_style():
+    with whole_style():
         # without pyplot: no window opens and no backend is needed, whichever is set
-        figure = Figure(figsize=(WIDTH, height))
+        figure = StyledFigure(figsize=(WIDTH, height))
         return figure, figure.subplots(nrows, ncols, **kwargs)
 
 
@@ -114,13 +114,13 @@ def in_style(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _whole_style():
+        with whole_style():
             return draw(*args, **kwargs)
 
     return styled
 
 
-def _whole_style() -> AbstractContextManager[None]:
+def whole_style() -> AbstractContextManager[None]:
     """Return a context of matplotlib's defaults and the book's style, at the present resolution."""
     import matplotlib as mpl
     import matplotlib.style
