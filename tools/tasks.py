@@ -253,9 +253,8 @@ def checks():
     peers()
     with tempfile.TemporaryDirectory() as folder:
         pytest(
-            "tests/losses",
-            "tests/similarity",
-            "tests/temporal",
+            *(f"tests/{part}" for part in ("linear", "losses", "metrics", "similarity", "temporal")),
+            "tests/experiments/test_compare.py",
             VLALIGN_PEERS="1",
             VLALIGN_RECORD_CHECKS=folder,
         )
