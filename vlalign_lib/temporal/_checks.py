@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -22,15 +22,19 @@ def as_cost(cost: Any) -> Tensor:
     return cost
 
 
-def as_gamma(gamma: Any) -> float:
+def as_gamma(gamma: Any, name: str = "gamma") -> float:
     """Return the smoothing parameter as a finite Python number of at least 0.
 
     Raises:
         ValueError: negative, not finite, not a number, or a tensor that wants a gradient.
     """
     if isinstance(gamma, Tensor) and gamma.requires_grad:
-        raise ValueError("gamma: is a fixed number here and gets no gradient; pass float(gamma)")
-    return as_number(gamma, "gamma", low=0)
+        raise ValueError(f"{name}: is a fixed number here and gets no gradient; pass float({name})")
+    return as_number(gamma, name, low=0)
+
+
+Gamma = Annotated[float, as_gamma]
+"""Annotation of the smoothing parameter, for functions that modules are made of."""
 
 
 def as_lengths(lengths: Any, cost: Tensor) -> Tensor | None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from vlalign_lib._fast import fast
+from vlalign_lib._module import FunctionModule
 from vlalign_lib._tensors import as_number, without_autocast
-from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths, is_valid
+from vlalign_lib.temporal._checks import Gamma, as_cost, as_gamma, as_lengths, is_valid
 from vlalign_lib.temporal.soft_dtw import soft_dtw_values
 from vlalign_lib.temporal.soft_min import smooth_minimum
 
 
 def s2dtw(
     cost: Tensor,
-    gamma: float = 0.1,
+    gamma: Gamma = 0.1,
     *,
     dummy: float = 0.5,
     smoothing: bool = True,
@@ -118,7 +118,7 @@ def with_dummies(cost: Tensor, dummy: float) -> Tensor:
     return wide
 
 
-class S2DTW(nn.Module):
+class S2DTW(FunctionModule, function=s2dtw, inputs=("cost", "lengths")):
     """Compute the S2DTW value of every cost matrix, as a module.
 
     Args:
@@ -135,24 +135,3 @@ class S2DTW(nn.Module):
         >>> round(S2DTW()(-torch.ones(1, 8, 8)).item(), 2)
         -23.31
     """
-
-    def __init__(
-        self, gamma: float = 0.1, *, dummy: float = 0.5, smoothing: bool = True, weak: bool = True
-    ) -> None:
-        super().__init__()
-        self.gamma = as_gamma(gamma)
-        self.dummy = as_number(dummy, "dummy")
-        self.smoothing = smoothing
-        self.weak = weak
-
-    def forward(self, cost: Tensor, lengths: Tensor | ArrayLike | None = None) -> Tensor:
-        """Return the values (B,) of costs (B, n, m); see :func:`s2dtw`."""
-        settings: dict[str, Any] = {"smoothing": self.smoothing, "weak": self.weak}
-        return s2dtw(cost, self.gamma, dummy=self.dummy, lengths=lengths, **settings)
-
-    def extra_repr(self) -> str:
-        """Return the settings, as ``print`` shows them."""
-        return (
-            f"gamma={self.gamma:g}, dummy={self.dummy:g}, smoothing={self.smoothing}, "
-            f"weak={self.weak}"
-        )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from vlalign_lib._fast import fast
+from vlalign_lib._module import FunctionModule
 from vlalign_lib._tensors import without_autocast
-from vlalign_lib.temporal._checks import as_cost, as_gamma, as_lengths, is_valid
+from vlalign_lib.temporal._checks import Gamma, as_cost, as_gamma, as_lengths, is_valid
 
 INF = float("inf")
 
 
 def soft_dtw(
-    cost: Tensor, gamma: float = 1.0, *, lengths: Tensor | ArrayLike | None = None
+    cost: Tensor, gamma: Gamma = 1.0, *, lengths: Tensor | ArrayLike | None = None
 ) -> Tensor:
     r"""Return the soft-DTW value of every cost matrix.
 
@@ -127,7 +128,7 @@ def _skewed(values: Tensor) -> Tensor:
     return shifted.view(size, n, n + m - 1).permute(2, 0, 1)
 
 
-class SoftDTW(nn.Module):
+class SoftDTW(FunctionModule, function=soft_dtw, inputs=("cost", "lengths")):
     """Compute the soft-DTW value of every cost matrix, as a module.
 
     Args:
@@ -141,15 +142,3 @@ class SoftDTW(nn.Module):
         >>> SoftDTW(gamma=0.0)(torch.ones(2, 3, 4)).tolist()
         [4.0, 4.0]
     """
-
-    def __init__(self, gamma: float = 1.0) -> None:
-        super().__init__()
-        self.gamma = as_gamma(gamma)
-
-    def forward(self, cost: Tensor, lengths: Tensor | ArrayLike | None = None) -> Tensor:
-        """Return the values (B,) of costs (B, n, m); see :func:`soft_dtw`."""
-        return soft_dtw(cost, self.gamma, lengths=lengths)
-
-    def extra_repr(self) -> str:
-        """Return the settings, as ``print`` shows them."""
-        return f"gamma={self.gamma:g}"
