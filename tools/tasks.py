@@ -21,6 +21,7 @@ VENV = os.path.join(ROOT, ".venv")
 BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
 STAMP = os.path.join(VENV, "installed.sha256")
+MEASURED = ("linear", "losses", "metrics", "similarity", "temporal")
 LINKS = {
     "book/_toc.yml": "../_toc.yml",
     "book/notebooks": "../notebooks",
@@ -253,7 +254,7 @@ def checks():
     peers()
     with tempfile.TemporaryDirectory() as folder:
         pytest(
-            *(f"tests/{part}" for part in ("linear", "losses", "metrics", "similarity", "temporal")),
+            *(f"tests/{part}" for part in MEASURED),
             "tests/experiments/test_compare.py",
             VLALIGN_PEERS="1",
             VLALIGN_RECORD_CHECKS=folder,

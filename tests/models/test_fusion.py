@@ -411,7 +411,7 @@ def test_modality_dropout_fits_forward(model):
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])
 def test_modality_dropout_refuses_shares_outside_zero_and_one(p):
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+    with pytest.raises(ValueError, match="p: expected a"):
         modality_dropout(torch.ones(2, 2), torch.ones(2, 2), p)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vlalign_lib.models.autoencoders import hide_views
 from vlalign_lib.models.fusion import (
     BlockStandardiser,
     CoordinatedFusion,
@@ -65,8 +66,20 @@ def test_hidden_is_a_sequence(hidden):
 
 @pytest.mark.parametrize("weight", [None, "2", 0.0, -1.0, float("inf"), float("nan"), [1.0]])
 def test_weight_of_a_block(weight):
-    with pytest.raises(ValueError, match="weight: expected a number above 0"):
+    with pytest.raises(ValueError, match="weight: expected a (finite )?number greater than 0"):
         BlockStandardiser(3).fit(X, weight=weight)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64])
+def test_numbers_of_numpy_are_numbers(number):
+    one, other = (BlockStandardiser(3).fit(X, weight=w).scale for w in (number(2), 2))
+    assert torch.equal(one, other)
+    one, other = (
+        modality_dropout(X, Y, p, torch.Generator().manual_seed(0)) for p in (number(1), 1)
+    )
+    assert all(map(torch.equal, one, other))
+    one, other = (hide_views(6, 2, s, torch.Generator().manual_seed(0)) for s in (number(1), 1))
+    assert torch.equal(one, other)
 
 
 def test_a_block_checks_what_it_is_given():
@@ -81,7 +94,7 @@ def test_a_block_checks_what_it_is_given():
 
 @pytest.mark.parametrize("p", [None, "a", [0.5], float("nan"), -0.1, 1.1])
 def test_share_of_dropped_views(p):
-    with pytest.raises(ValueError, match="p: expected a share"):
+    with pytest.raises(ValueError, match="p: expected a (finite )?number of at least 0"):
         modality_dropout(X, Y, p)
 
 

@@ -17,6 +17,7 @@ from vlalign_lib.temporal import (
     SoftDTW,
     dtw,
     pairwise_s2dtw,
+    permute_in_time,
     s2dtw,
     sequence_cost,
     soft_alignment,
@@ -222,3 +223,25 @@ def test_costs_that_broadcasting_made():
     cost = sequence_cost(x, y)[:, 0].requires_grad_()
     soft_dtw(cost).sum().backward()
     assert cost.grad.shape == (3, 5, 4)
+
+
+def test_numbers_of_numpy_are_numbers():
+    cost, x = torch.rand(2, 3, 4), torch.rand(2, 5, 3)
+    for call in (
+        lambda number: soft_dtw(cost, number(1)),
+        lambda number: s2dtw(cost, number(1), dummy=number(2)),
+        lambda number: soft_min(cost, number(1)),
+        lambda number: pairwise_s2dtw(x, x, number(1)),
+    ):
+        for number in (np.float32, np.float64, np.int64):
+            assert torch.equal(call(number), call(int))
+    for whole in (np.int64, np.uint8):
+        assert torch.equal(soft_min(cost, dim=whole(1)), soft_min(cost, dim=1))
+        assert torch.equal(
+            pairwise_s2dtw(x, x, max_cells=whole(9)), pairwise_s2dtw(x, x, max_cells=9)
+        )
+        one, other = (
+            permute_in_time(x, max_shift=shift, generator=torch.Generator().manual_seed(0))
+            for shift in (whole(1), 1)
+        )
+        assert all(map(torch.equal, one, other))

@@ -31,7 +31,7 @@ def clouds(**changes):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: canvas(height="tall"), "height is inches above 0"),
+        (lambda: canvas(height="tall"), "height in inches: expected a"),
         (lambda: correlation_spectrum(["a"], [0.5]), "train: expected real numbers"),
         (lambda: correlation_spectrum([[0.5], [0.5, 0.1]], [0.5]), "train: the rows make no array"),
         (lambda: correlation_spectrum([0.5j], [0.5]), "train: expected real numbers"),

@@ -57,7 +57,7 @@ def test_canvas_is_closed_styled_and_leaves_the_settings_alone():
 
 @pytest.mark.parametrize("size", [{"height": 0}, {"height": -1}])
 def test_canvas_refuses_impossible_sizes(size):
-    with pytest.raises(ValueError, match="inches above 0"):
+    with pytest.raises(ValueError, match="height in inches: expected a"):
         canvas(**size)
 
 

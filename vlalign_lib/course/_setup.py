@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vlalign_lib._validate import is_whole
 from vlalign_lib.course._budget import chapter_key, duration, load_budget
 from vlalign_lib.course._display import card, emit
 
@@ -76,7 +77,7 @@ def setup(chapter: str, *, seed: int = 0, torch: bool = False) -> Environment:
         0
     """
     key = chapter_key(chapter)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if not is_whole(seed) or not 0 <= seed < 2**32:
         raise ValueError(f"setup: the seed is a whole number from 0 to 2**32 - 1, got {seed!r}")
     if torch:
         importlib.import_module("torch")

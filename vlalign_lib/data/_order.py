@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vlalign_lib._validate import is_whole
+
 
 def check_seed(seed: int | None) -> int | None:
     """Return ``seed`` as an int, or None; raise a ValueError for anything else."""
     if seed is None:
         return None
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise ValueError(
             f"seed: expected None (the official split) or a whole number from 0 on, got {seed!r}"
         )

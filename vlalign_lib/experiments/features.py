@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._files import replacing
 from vlalign_lib._progress import progress_bar
+from vlalign_lib._validate import as_whole
 from vlalign_lib.data._cache import DataUnavailable, cache_dir, offline
 from vlalign_lib.data._download import one_process, sha256_of
 from vlalign_lib.data._made import ARRAYS, META, Meta, features_of, write_meta
@@ -94,10 +95,7 @@ def make_features(
         no such file: cannot be read (No such file or directory)
     """
     _, features = features_of(name)
-    whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
-    if not whole or batch_size < 1:
-        raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
-    batch_size = int(batch_size)
+    batch_size = as_whole(batch_size, "batch_size")
     target = cache_dir() / name if output is None else Path(output)
     _refuse_to_replace(target)
     originals = read_originals(name, Path(texts), None if split is None else Path(split))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlalign_lib._validate import as_array, as_labels, as_matrix, is_one_of, is_tensor
+from vlalign_lib._validate import as_array, as_labels, as_matrix, is_one_of, is_tensor, is_whole
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +105,7 @@ def as_class_labels(labels: Any, n: int, name: str) -> NDArray[np.int64]:
 
 def as_cutoff(k: Any, gallery: int, name: str) -> int:
     """Return ``k`` as an integer between 1 and the size of the gallery."""
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+    if not is_whole(k):
         raise ValueError(f"{name}: expected a whole number, got {k!r}")
     if k < 1:
         raise ValueError(f"{name}: expected at least 1, got {k}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlalign_lib._readonly import ReadOnlyDict
-from vlalign_lib._validate import as_array, as_seed, check_paired, is_one_of
+from vlalign_lib._validate import as_array, as_number, as_seed, check_paired, is_one_of, is_whole
 from vlalign_lib.metrics._scores import Similarity, as_class_labels, as_cutoff, as_cutoffs, as_items
 from vlalign_lib.metrics.classes import Normalise, chance_average_precision, query_precisions
 from vlalign_lib.metrics.pairs import (
@@ -135,10 +135,8 @@ def check_bootstrap(n: int, level: float, n_resamples: int, seed: int) -> None:
     """Raise a ValueError where no interval can be drawn."""
     if n < 2:
         raise ValueError(f"an interval needs at least 2 queries, got {n}")
-    if not (isinstance(level, float | np.floating) and 0 < level < 1):
-        raise ValueError(f"level: expected a share between 0 and 1 such as 0.95, got {level!r}")
-    whole = isinstance(n_resamples, int | np.integer) and not isinstance(n_resamples, bool)
-    if not (whole and 100 <= n_resamples <= MOST_RESAMPLES):
+    as_number(level, "level", above=0, below=1, hint="; 0.95 is usual")
+    if not (is_whole(n_resamples) and 100 <= n_resamples <= MOST_RESAMPLES):
         raise ValueError(
             f"n_resamples: expected at least 100, at most {MOST_RESAMPLES:,} and a whole number, "
             f"got {n_resamples!r}; with fewer the ends of the interval are noise, with more they "

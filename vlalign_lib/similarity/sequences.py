@@ -14,6 +14,7 @@ from vlalign_lib._tensors import (
     check_same_device,
     without_autocast,
 )
+from vlalign_lib._validate import as_whole
 from vlalign_lib.similarity._views import as_mask, as_sequences, came_as_arrays
 
 How = Literal["pool", "attended", "aligned", "resample"]
@@ -207,9 +208,7 @@ def _resampled(
     if length is None:
         wanted = torch.minimum(*counts)
     else:
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise ValueError(f"length: expected a whole number of at least 1, got {length!r}")
-        wanted = torch.full_like(counts[0], length)
+        wanted = torch.full_like(counts[0], as_whole(length, "length"))
     steps = torch.arange(int(wanted.max()), device=x.device)
     kept = steps < wanted[:, None]
     rows = []

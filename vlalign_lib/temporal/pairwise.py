@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -18,6 +17,7 @@ from vlalign_lib._tensors import (
     in_full_precision,
     is_transformed,
 )
+from vlalign_lib._validate import as_whole
 from vlalign_lib.temporal._checks import as_gamma, as_sequence_lengths
 from vlalign_lib.temporal.s2dtw import s2dtw_values
 from vlalign_lib.temporal.sequence_cost import (
@@ -97,10 +97,7 @@ def pairwise_s2dtw(
     gamma, dummy = as_gamma(gamma), as_number(dummy, "dummy")
     if max_cells is None:
         max_cells = CELLS_CPU if x.device.type == "cpu" else CELLS_GPU
-    if isinstance(max_cells, bool | np.bool_) or not isinstance(max_cells, int | np.integer):
-        raise ValueError(f"max_cells: expected a whole number of at least 1, got {max_cells!r}")
-    if max_cells < 1:
-        raise ValueError(f"max_cells: expected a whole number of at least 1, got {max_cells!r}")
+    max_cells = as_whole(max_cells, "max_cells")
     ends_x = as_sequence_lengths(lengths_x, x, "lengths_x")
     ends_y = as_sequence_lengths(lengths_y, y, "lengths_y")
     dtype = torch.promote_types(x.dtype, y.dtype)

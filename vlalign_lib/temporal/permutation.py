@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from vlalign_lib._tensors import as_number, without_autocast
+from vlalign_lib._validate import as_whole
 from vlalign_lib.temporal._checks import as_sequence_lengths
 from vlalign_lib.temporal.sequence_cost import as_sequences, unit_rows
 
@@ -68,8 +69,7 @@ def permute_in_time(
     """
     x = as_sequences(x, "x")
     temperature = as_number(temperature, "temperature", above=0)
-    if isinstance(max_shift, bool) or not isinstance(max_shift, int) or max_shift < 0:
-        raise ValueError(f"max_shift: expected a whole number of at least 0, got {max_shift!r}")
+    max_shift = as_whole(max_shift, "max_shift", 0)
     ends = as_sequence_lengths(lengths, x, "lengths")
     orders = torch.tensor(near_permutations(x.shape[1], max_shift)).to(x.device)  # (P, n)
     with without_autocast(x.device):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vlalign_lib._tensors import as_floats, without_autocast
+from vlalign_lib._validate import is_whole
 from vlalign_lib.temporal._checks import as_gamma
 
 
@@ -54,7 +55,7 @@ def soft_min(values: Tensor, gamma: float = 1.0, *, dim: int = -1) -> Tensor:
         values = as_floats(values, "values", f"({shape},)" if values.ndim == 1 else f"({shape})")
     else:
         values = as_floats(values, "values", "(..., n)")
-    if not isinstance(dim, int) or not -values.ndim <= dim < values.ndim:
+    if not is_whole(dim) or not -values.ndim <= dim < values.ndim:
         raise ValueError(f"dim: expected an axis of {tuple(values.shape)}, got {dim!r}")
     if values.shape[dim] == 0:
         raise ValueError(f"values: no minimum along an empty axis, shape {tuple(values.shape)}")

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from vlalign_lib._validate import as_number
 from vlalign_lib.viz._live import is_live
 from vlalign_lib.viz.palette import CYCLE
 
@@ -98,9 +99,7 @@ def canvas(
         >>> len(axes)
         2
     """
-    number = isinstance(height, int | float) and not isinstance(height, bool)
-    if not (number and 0 < height < float("inf")):
-        raise ValueError(f"canvas: height is inches above 0, got {height!r}")
+    height = as_number(height, "canvas: height in inches", above=0)
     from vlalign_lib.viz._figure import StyledFigure
 
     with whole_style():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vlalign_lib._validate import as_number
 from vlalign_lib.models.encoders import check_dims
 
 
@@ -41,9 +42,7 @@ def hide_views(
         [1, 1, 1, 1]
     """
     check_dims(n_items=n_items, n_views=n_views)
-    number = isinstance(share, int | float) and not isinstance(share, bool)
-    if not (number and 0 <= share <= 1):
-        raise ValueError(f"share: expected a share of the views in [0, 1], got {share!r}")
+    share = as_number(share, "share", low=0, high=1)
     if not (generator is None or isinstance(generator, torch.Generator)):
         raise ValueError(f"generator: expected a torch.Generator or None, got {generator!r}")
     where = None if generator is None else generator.device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vlalign_lib._validate import as_number
 from vlalign_lib.models.fusion._inputs import check_tensor
 
 
@@ -53,8 +54,7 @@ def modality_dropout(
         >>> bool((has_x ^ has_y).all())  # with p = 1 every item keeps exactly one
         True
     """
-    if not (isinstance(p, int | float) and 0.0 <= p <= 1.0):
-        raise ValueError(f"p: expected a share of the items in [0, 1], got {p!r}")
+    p = as_number(p, "p", low=0, high=1)
     if not (generator is None or isinstance(generator, torch.Generator)):
         raise ValueError(f"generator: expected a torch.Generator or None, got {generator!r}")
     check_tensor(x, "x")

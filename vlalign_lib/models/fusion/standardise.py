@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from vlalign_lib._validate import as_number
 from vlalign_lib.models.encoders import check_dims
 from vlalign_lib.models.fusion._inputs import check_mask, check_view
 
@@ -63,8 +62,7 @@ class BlockStandardiser(nn.Module):
             raise ValueError(
                 "x: needs at least one row and only finite values; fit on the rows that are there"
             )
-        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight > 0):
-            raise ValueError(f"weight: expected a number above 0, got {weight!r}")
+        weight = as_number(weight, "weight", above=0)
         x = x.detach().to(torch.float64)
         sigma = x.std(dim=0, correction=0) if scale else torch.ones_like(x[0])
         constant = (x == x[0]).all(dim=0)
