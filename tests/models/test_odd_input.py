@@ -66,7 +66,7 @@ def test_hidden_is_a_sequence(hidden):
 
 @pytest.mark.parametrize("weight", [None, "2", 0.0, -1.0, float("inf"), float("nan"), [1.0]])
 def test_weight_of_a_block(weight):
-    with pytest.raises(ValueError, match="weight: expected a (finite )?number greater than 0"):
+    with pytest.raises(ValueError, match=r"weight: expected a (finite )?number greater than 0"):
         BlockStandardiser(3).fit(X, weight=weight)
 
 
@@ -94,7 +94,7 @@ def test_a_block_checks_what_it_is_given():
 
 @pytest.mark.parametrize("p", [None, "a", [0.5], float("nan"), -0.1, 1.1])
 def test_share_of_dropped_views(p):
-    with pytest.raises(ValueError, match="p: expected a (finite )?number of at least 0"):
+    with pytest.raises(ValueError, match=r"p: expected a (finite )?number of at least 0"):
         modality_dropout(X, Y, p)
 
 
