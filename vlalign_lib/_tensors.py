@@ -294,21 +294,25 @@ def objective(
             gather = given.get("gather", False)
             if check is not None:
                 given["x"], given["y"] = check(given["x"], given["y"])
-                numbers = {n: v for n, v in given.items() if isinstance(v, Tensor) and v.ndim == 0}
-                given |= {name: value.to(given["x"]) for name, value in numbers.items()}
                 labels, x = given.get("labels"), given["x"]
+                for name, value in given.items():
+                    if isinstance(value, Tensor) and value.ndim == 0:
+                        given[name] = value.to(x)
                 if labels is not None or "labels" in needed:
                     given["labels"] = as_classes(labels, len(x), x.device)
                 if gather and gathers == "rows":
                     rows = [n for n in ("x", "y", "labels") if given.get(n) is not None]
                     given |= zip(rows, gather_rows(*(given[n] for n in rows)), strict=True)
-            floats = {
-                n: v for n, v in given.items() if isinstance(v, Tensor) and v.is_floating_point()
-            }
-            device = next(iter(floats.values())).device.type if floats else "cpu"
-            if autocast or not floats or not torch.is_autocast_enabled(device):
+            first = given["y"] if given["x"] is None else given["x"]
+            narrow = isinstance(first, Tensor) and torch.is_autocast_enabled(first.device.type)
+            if autocast or not narrow:
                 found = body(**given)  # type: ignore[call-arg]
             else:
+                floats = {
+                    name: value
+                    for name, value in given.items()
+                    if isinstance(value, Tensor) and value.is_floating_point()
+                }
 
                 def run(*new: Tensor) -> Any:
                     return body(**given | dict(zip(floats, new, strict=True)))  # type: ignore[call-arg]
