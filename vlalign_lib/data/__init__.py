@@ -46,3 +46,7 @@ def __getattr__(name: str) -> Any:
     if name == "make_features":
         return import_module("vlalign_lib.experiments.features").make_features
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
